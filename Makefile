@@ -1,0 +1,56 @@
+# The few commands of the house; CI runs the same ones. Each works on a fresh clone.
+#   make demo | check | test | soak | bench | docs          PYTHON=/path/to/python3.11 picks the interpreter
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PYTEST := $(BIN)/python -m pytest
+JOBS ?= 2
+
+.DEFAULT_GOAL := check
+.PHONY: demo check test soak bench docs cover lint clean
+
+demo: .venv/installed  ## a whole federation on this machine, in your browser
+	$(BIN)/collegium demo
+
+check: lint  ## every commit: at most five minutes
+	$(PYTEST) -n $(JOBS) -m 'not slow and not soak and not system'
+
+test: lint  ## everything but soak: what CI runs, at most forty minutes
+	$(PYTEST) -n $(JOBS) -m 'not soak'
+
+soak: .venv/installed  ## random schedules, kill sweeps, 20 GB models: hours
+	$(PYTEST) -m soak --timeout 0 tests
+
+bench: .venv/installed  ## every figure in benchmarks/, measured here
+	@for file in $(sort $(wildcard benchmarks/*/bench_*.py)); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+docs: .venv/docs  ## the documentation as a web site, in build/docs
+	$(BIN)/mkdocs build --strict
+
+cover: .venv/installed  ## branch coverage: 100 % of privacy/, 95 % of the other pure rooms
+	$(PYTEST) -n $(JOBS) -m 'not soak and not system' --cov --cov-report=
+	$(BIN)/coverage report --fail-under=100 --show-missing --include='*/collegium/privacy/*'
+	$(BIN)/coverage report --fail-under=95 --show-missing --include='$(subst $() ,$(comma),$(PURE))'
+
+comma := ,
+PURE := $(foreach room,algorithms/* split/* engine/* tree.py table.py wire.py identity.py charts.py,*/collegium/$(room))
+
+lint: .venv/installed
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy --strict src
+	$(BIN)/lint-imports --no-cache
+
+clean:
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.venv/installed: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Collegium needs Python 3.11 or newer: make PYTHON=...")'
+	$(PIP) -e '.[all,dev]'
+	@touch $@
+
+.venv/docs: .venv/installed
+	$(PIP) -e '.[docs]'
+	@touch $@
