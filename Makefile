@@ -20,7 +20,7 @@ test: lint  ## everything but soak: what CI runs, at most forty minutes
 	$(PYTEST) -n $(JOBS) -m 'not soak'
 
 soak: .venv/installed  ## random schedules, kill sweeps, 20 GB models: hours
-	$(PYTEST) -m soak --timeout 0 tests
+	$(PYTEST) -m soak --timeout 0 tests || test $$? -eq 5  # 5: there is none yet
 
 bench: .venv/installed  ## every figure in benchmarks/, measured here
 	@for file in $(sort $(wildcard benchmarks/*/bench_*.py)); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
@@ -34,7 +34,7 @@ cover: .venv/installed  ## branch coverage: 100 % of privacy/, 95 % of the other
 	$(BIN)/coverage report --fail-under=95 --show-missing --include='$(subst $() ,$(comma),$(PURE))'
 
 comma := ,
-PURE := $(foreach room,algorithms/* split/* engine/* tree.py table.py wire.py identity.py charts.py,*/collegium/$(room))
+PURE := $(foreach room,algorithms/* split/* engine/* tree.py table.py wire.py identity.py charts/*,*/collegium/$(room))
 
 lint: .venv/installed
 	$(BIN)/ruff format --check
