@@ -1,0 +1,123 @@
+"""FedAvg, FedProx, FedNova and FedOpt: one computation with three knobs.
+
+FedAvg (McMahan 2017, algorithm 1) is the default; `mu` makes it FedProx (Li 2020, eq. 2), `normalise` FedNova (Wang 2020,
+eq. 6, plain local SGD), an `optimizer` at the coordinator FedAvgM, FedAdam, FedYogi or FedAdagrad (Reddi 2021).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from collegium import tree as T
+from collegium.algorithms.algorithm import Algorithm
+from collegium.algorithms.optimizers import Optimizer, sgd
+from collegium.table import Table
+
+TRAINING, VALIDATION, HELD_OUT = 0, 1, 2  # the column "part": what a row is for
+
+
+class Pull(NamedTuple):
+    """What is added to each local gradient: `mu * (params - centre) + shift`; nothing at the defaults."""
+
+    mu: float = 0.0
+    centre: T.Tree = {}
+    shift: T.Tree = {}
+
+
+class Train(Protocol):
+    """Local training: where the model, the loss and the framework live. Returns new weights and how many steps it took."""
+
+    def __call__(self, params: T.Tree, table: Table, pull: Pull, seed: int) -> tuple[T.Tree, int]: ...
+
+
+Loss = Callable[[T.Tree, Table], float]  # (params, table) -> the sum of the loss over the table's rows
+Score = Callable[[T.Tree, Table], np.ndarray]  # (params, table) -> a probability, class probabilities, value or risk for each row
+
+
+class Learner(NamedTuple):
+    """Everything a recipe knows how to do with its model; it lives at the sites, never at the coordinator."""
+
+    train: Train
+    loss: Loss
+    score: Score
+
+
+def part(table: Table, which: int) -> Table:
+    """The rows for training, validation or testing; a table without the column "part" is all for training."""
+    if "part" in table:
+        return table.where(np.asarray(table["part"]) == which)
+    return table if which == TRAINING else table.where(np.zeros(len(table), bool))
+
+
+def seed_of(memory: T.Tree, number: int) -> int:
+    """The seed of one round at one site: the same wherever the round is run again."""
+    return (int(memory.get("seed", 0)) * 1_000_003 + number) % 2**63
+
+
+def averaging(
+    train: Train,
+    loss: Loss,
+    *,
+    mu: float = 0.0,
+    normalise: bool = False,
+    optimizer: Optimizer | None = None,
+    patience: int = 0,
+    first: str = "first",
+) -> Algorithm:
+    """Average locally trained weights, weighted by rows; stop early and keep the best by the summed validation loss.
+
+    First weights are `given[first]["params"]`. Each round's update also holds the loss of the weights that came in, over the
+    sites' validation rows; with `patience`, that many rounds without a better loss end the run. The result is the best
+    weights seen, or the newest when the last loss measured was the best.
+    """
+    opt = optimizer or sgd()
+
+    def init(given: T.Tree) -> T.Tree:
+        params = given[first]["params"]
+        kept = {"opt": opt.init(params), "best": params, "loss": np.array(0.0), "since": np.array(-1)}
+        return {"params": params, "round": np.array(1), "kept": kept, "progress": {}}
+
+    def local(shared: T.Tree, table: Table, memory: T.Tree) -> tuple[T.Tree, T.Tree]:
+        centre, mine, check = shared["params"], part(table, TRAINING), part(table, VALIDATION)
+        rows, steps, delta = len(mine), 0, T.zeros_like(centre)
+        if rows:
+            params, steps = train(centre, mine, Pull(mu, centre), seed_of(memory, int(shared["round"])))
+            weight = rows / steps if normalise else rows
+            delta = T.map(lambda p, c: ((p - c) * np.float32(weight)).astype(np.float32), params, centre)
+        measured = {"loss": np.array(loss(centre, check) if len(check) else 0.0), "rows": np.array(len(check))}
+        return {"delta": delta, "rows": np.array(rows), "steps": np.array(rows * steps), "check": measured}, memory
+
+    def apply(state: T.Tree, total: T.Tree) -> T.Tree:
+        rows = max(int(total["rows"]), 1)
+        mean = T.scale(total["delta"], (int(total["steps"]) / rows if normalise else 1.0) / rows)
+        step, opt_state = opt.update(mean, state["kept"]["opt"])
+        params = T.map(lambda p, s: (p + s).astype(p.dtype), state["params"], step)
+        kept, progress = judge(state, total["check"])
+        return {"params": params, "round": state["round"] + 1, "kept": {**kept, "opt": opt_state}, "progress": progress}
+
+    def done(state: T.Tree) -> bool:
+        return bool(patience) and int(state["kept"]["since"]) >= patience
+
+    def result(state: T.Tree) -> T.Tree:
+        newest = int(state["kept"]["since"]) <= 0
+        return {"params": state["params"] if newest else state["kept"]["best"], "rounds": state["round"] - 1}
+
+    share = lambda state: {"params": state["params"], "round": state["round"]}  # noqa: E731 - one line says it
+    return Algorithm(init, local, apply, done, share, result, "averaging")
+
+
+def judge(state: T.Tree, check: T.Tree) -> tuple[dict[str, object], dict[str, object]]:
+    """Keep the weights that came into this round if their summed validation loss is the best so far.
+
+    `since` counts the rounds since the best loss; -1 says that no site has validation rows, so nothing is judged.
+    """
+    kept = dict(state["kept"])
+    if not int(check["rows"]):
+        return kept, {}
+    loss = float(check["loss"]) / int(check["rows"])
+    if int(kept["since"]) < 0 or loss < float(kept["loss"]):
+        kept |= {"best": state["params"], "loss": np.array(loss), "since": np.array(0)}
+    else:
+        kept |= {"since": np.array(int(kept["since"]) + 1)}
+    return kept, {"loss": np.array(loss), "best": kept["loss"]}

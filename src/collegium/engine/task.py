@@ -1,0 +1,44 @@
+"""One task at a site: shared state and rows in, one vector of integers out. The same in a hospital and in a simulation."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from collegium import tree as T
+from collegium.algorithms.algorithm import Algorithm
+from collegium.engine.messages import Phase
+from collegium.privacy import ring
+from collegium.privacy.ring import Layout
+from collegium.table import Table
+
+
+def update(algorithm: Algorithm, shared: T.Tree, table: Table, memory: T.Tree) -> tuple[T.Tree, T.Tree]:
+    """The site's update and its next memory, which may be kept only if the round closes with this site in it."""
+    change, after = algorithm.local(shared, table, memory)
+    return change, {"seed": memory["seed"], **after} if "seed" in memory else after
+
+
+def vector(change: T.Tree, layout: Layout, phase: Phase) -> Iterator[np.ndarray]:
+    """The update in the form that leaves the site, a block at a time. Raises `UpdateError`."""
+    if phase == "range":
+        change = ring.ranges(change, ring.plain(change, layout.sites))
+    return ring.encode(change, layout)
+
+
+def frame(blocks: Iterator[np.ndarray], nbytes: int) -> bytearray:
+    """A whole vector in memory, for updates that are small."""
+    out, at = bytearray(nbytes), 0
+    for piece in blocks:
+        raw: Any = piece.view(np.uint8)
+        out[at : at + len(raw)] = raw.data
+        at += len(raw)
+    return out
+
+
+def seed(study_seed: int, site: str) -> np.ndarray:
+    """The site's own random seed, from the study's: every run of a study trains alike at a site, and sites differ."""
+    mixed = study_seed
+    for byte in site.encode():
+        mixed = ((mixed ^ byte) * 1_099_511_628_211) % 2**61  # FNV-1a: spreads names; secrecy is not its purpose
+    return np.array(mixed, np.int64)

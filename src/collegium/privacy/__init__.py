@@ -1,0 +1,1 @@
+"""The form in which numbers leave a site: integers made to be added."""

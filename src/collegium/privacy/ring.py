@@ -1,0 +1,202 @@
+"""Real numbers as integers modulo 2^64 or 2^32: the only form in which an update leaves a site.
+
+Integer addition has no rounding, so a sum is the same bytes in whatever order the sites answer, and (with masks) a sum of
+integers can be hidden where a sum of floats could not. A leaf's dtype says its ring: int64 exactly and float64 in Z_2^64,
+float32 in Z_2^32. Floats are multiplied by a power of two, fixed for a stage by a *ranging* round: each site says, one-hot,
+the power of two that bounds each leaf of its first update, and the coordinator adds those up. The scale leaves room for the
+sum of all sites at `HEADROOM` times the largest bound; a value beyond that is clipped, and the clipped entries are counted
+inside the sum.
+
+A vector is: the 64-bit leaves, the 32-bit leaves (zero-padded to eight bytes), then two 64-bit words: entries clipped, sites.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from collegium import tree as T
+from collegium.errors import UpdateError
+
+LOWEST, BUCKETS = -80, 160  # powers of two told apart by a ranging round; the first bucket means all zero
+HEADROOM = {"float32": 2, "float64": 16}  # bits: weights may grow 4x beyond the first round, Newton sums 65,536x
+BITS = {"int64": 64, "float64": 64, "float32": 32}
+TRAILER = 16
+
+
+class Leaf(NamedTuple):
+    """One array of an update; a float of it is `integer * 2**exponent`."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    exponent: int = 0
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a round's vector holds, where, and how large a number may be; the same at every site."""
+
+    leaves: tuple[Leaf, ...]  # 64-bit leaves before 32-bit ones, each kind by name
+    sites: int  # how many may answer: sets the room that each has
+
+    @cached_property
+    def wide(self) -> int:
+        """Bytes of the 64-bit leaves."""
+        return 8 * sum(leaf.size for leaf in self.leaves if BITS[leaf.dtype] == 64)
+
+    @cached_property
+    def narrow(self) -> int:
+        """Bytes of the 32-bit leaves, padding included."""
+        entries = sum(leaf.size for leaf in self.leaves if BITS[leaf.dtype] == 32)
+        return 4 * (entries + entries % 2)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole vector."""
+        return self.wide + self.narrow + TRAILER
+
+    @cached_property
+    def entries(self) -> int:
+        """Numbers in the vector, the trailer left out."""
+        return sum(leaf.size for leaf in self.leaves)
+
+    def limit(self, leaf: Leaf) -> int:
+        """The largest integer that one site may send: the sum of all sites then cannot leave the ring."""
+        return int((2 ** (BITS[leaf.dtype] - 1) - 1) // self.sites)
+
+    def document(self) -> dict[str, Any]:
+        """As JSON, for the task and the log."""
+        return {"sites": self.sites, "leaves": [[x.name, x.dtype, list(x.shape), x.exponent] for x in self.leaves]}
+
+
+def layout_of(document: Any) -> Layout:
+    """The inverse of `Layout.document`."""
+    leaves = (Leaf(str(n), str(d), tuple(int(k) for k in s), int(e)) for n, d, s, e in document["leaves"])
+    return Layout(tuple(leaves), int(document["sites"]))
+
+
+def plain(update: T.Tree, sites: int) -> Layout:
+    """The layout of an update whose floats have no scale yet; raises `UpdateError` for a dtype that no sum takes."""
+    leaves = [Leaf(name, leaf.dtype.name, tuple(leaf.shape)) for name, leaf in T.flatten(update).items()]
+    for leaf in leaves:
+        if leaf.dtype not in BITS:
+            raise UpdateError(f"leaf {leaf.name!r} has dtype {leaf.dtype}; updates hold {', '.join(BITS)}")
+    return Layout(tuple(sorted(leaves, key=lambda x: (-BITS[x.dtype], x.name))), sites)
+
+
+def ranging(layout: Layout) -> Layout | None:
+    """The layout of the ranging round that comes before `layout` can be used; None if it holds no floats."""
+    floats = sum(leaf.dtype != "int64" for leaf in layout.leaves)
+    return Layout((Leaf("ranges", "int64", (floats, BUCKETS)),), layout.sites) if floats else None
+
+
+def ranges(update: T.Tree, layout: Layout) -> dict[str, np.ndarray]:
+    """One-hot, for each float leaf: the power of two above its largest absolute value."""
+    flat = T.flatten(update)
+    floats = [leaf for leaf in layout.leaves if leaf.dtype != "int64"]
+    out = np.zeros((len(floats), BUCKETS), np.int64)
+    for row, leaf in enumerate(floats):
+        top = max((float(np.abs(b).max()) for b in T.blocks(flat[leaf.name])), default=0.0)
+        T.check_finite(leaf.name, np.asarray(top))  # the largest of values with a NaN among them is NaN
+        power = int(np.frexp(top)[1]) if top else LOWEST
+        out[row, min(max(power - LOWEST, 0), BUCKETS - 1)] = 1
+    return {"ranges": out}
+
+
+def settle(layout: Layout, counts: np.ndarray) -> Layout:
+    """The layout with each float leaf's scale set by the summed `counts` of a ranging round."""
+    powers = iter(int(np.flatnonzero(row).max(initial=0)) + LOWEST for row in counts)
+    room = (layout.sites - 1).bit_length()
+    leaves = (
+        leaf if leaf.dtype == "int64" else leaf._replace(exponent=next(powers) + HEADROOM[leaf.dtype] + room - (BITS[leaf.dtype] - 1))
+        for leaf in layout.leaves
+    )
+    return Layout(tuple(leaves), layout.sites)
+
+
+def encode(update: T.Tree, layout: Layout) -> Iterator[np.ndarray]:
+    """The update as one vector, a block at a time: uint64 blocks, then uint32 ones, then the trailer.
+
+    The coordinator's layout is checked first, and NaN or infinity is refused by the name of its leaf: `UpdateError`.
+    """
+    flat, clipped = T.flatten(update), 0
+    T.check_like(flat, {leaf.name: leaf for leaf in layout.leaves})
+    for leaf in layout.leaves:
+        if flat[leaf.name].dtype.name != leaf.dtype:
+            raise UpdateError(f"leaf {leaf.name!r} has dtype {flat[leaf.name].dtype}, the round asks for {leaf.dtype}")
+        for piece in T.blocks(flat[leaf.name]):
+            whole, over = to_ring(piece, leaf, layout.limit(leaf))
+            clipped += over
+            yield whole
+    if pad := layout.narrow // 4 - sum(leaf.size for leaf in layout.leaves if leaf.dtype == "float32"):
+        yield np.zeros(pad, np.uint32)
+    yield np.array([clipped, 1], np.uint64)
+
+
+def to_ring(piece: np.ndarray, leaf: Leaf, limit: int) -> tuple[np.ndarray, int]:
+    """A block of one leaf as ring integers, and how many of its entries were clipped. Rounds to the nearest integer."""
+    if leaf.dtype == "int64":
+        over = int(np.count_nonzero((piece > limit) | (piece < -limit)))
+        return np.clip(piece, -limit, limit).view(np.uint64), over
+    T.check_finite(leaf.name, piece)
+    kind, whole = (np.float32, np.int32) if leaf.dtype == "float32" else (np.float64, np.int64)
+    top = kind(limit)
+    if int(top) > limit:  # the float nearest to the limit lies above it
+        top = np.nextafter(top, kind(0))
+    scaled = piece * kind(2.0**-leaf.exponent)  # a power of two: exact
+    np.rint(scaled, out=scaled)
+    over = int(np.count_nonzero(np.abs(scaled) > top))
+    if over:
+        np.clip(scaled, -top, top, out=scaled)
+    return scaled.astype(whole).view(np.uint64 if whole is np.int64 else np.uint32), over
+
+
+def add(total: np.ndarray, vector: np.ndarray, start: int, layout: Layout) -> None:
+    """Add bytes `start`... of a vector into the same bytes of `total`, both uint8 and cut at multiples of eight."""
+    end = start + len(vector)
+    for low, high, kind in ((0, layout.wide, np.uint64), (layout.wide, layout.wide + layout.narrow, np.uint32)):
+        a, b = max(low, start) - start, min(high, end) - start
+        if a < b:
+            part = total[a:b].view(kind)
+            np.add(part, vector[a:b].view(kind), out=part)
+    if end > (at := layout.wide + layout.narrow):
+        tail = total[max(at, start) - start :].view(np.uint64)
+        np.add(tail, vector[max(at, start) - start :].view(np.uint64), out=tail)
+
+
+class Sum:
+    """One leaf of a summed vector as real numbers, decoded a block at a time from wherever the vector is kept."""
+
+    def __init__(self, read: Any, at: int, leaf: Leaf) -> None:
+        self.read, self.at, self.leaf = read, at, leaf
+        self.shape, self.dtype = leaf.shape, np.dtype(leaf.dtype)
+
+    def block(self, start: int, stop: int) -> np.ndarray:
+        """Elements `start` to `stop` of the flattened leaf."""
+        width = self.dtype.itemsize
+        whole = np.frombuffer(self.read(self.at + start * width, (stop - start) * width), f"<i{width}")
+        return whole if self.leaf.dtype == "int64" else whole.astype(self.dtype) * self.dtype.type(2.0**self.leaf.exponent)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.block(0, self.leaf.size).reshape(self.shape).astype(dtype or self.dtype, copy=False)
+
+
+def decode(read: Any, layout: Layout, *, keep: int = T.BLOCK) -> tuple[dict[str, Any], int, int]:
+    """The total as a tree, the number of clipped entries, and of sites. `read(offset, bytes)` gives the summed vector.
+
+    Leaves of more than `keep` elements stay where they are and are decoded when used.
+    """
+    flat, at = {}, 0
+    for leaf in layout.leaves:
+        lazy = Sum(read, at, leaf)
+        flat[leaf.name] = lazy if leaf.size > keep else np.asarray(lazy)
+        at += leaf.size * lazy.dtype.itemsize
+    clipped, sites = np.frombuffer(read(layout.wide + layout.narrow, TRAILER), "<u8")
+    return T.unflatten(flat), int(clipped), int(sites)

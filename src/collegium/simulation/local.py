@@ -1,0 +1,56 @@
+"""A whole federation in one process: the engine, the sums and the bytes of the real thing, without the network."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from collegium import tree as T
+from collegium.algorithms.algorithm import Algorithm
+from collegium.engine import run as course
+from collegium.engine import task
+from collegium.engine.fold import fold_bytes
+from collegium.engine.run import Run, Stage
+from collegium.table import Table
+
+Memory = dict[str, dict[str, T.Tree]]  # site -> stage -> what the site keeps to itself
+
+
+def simulate(
+    algorithm: Algorithm, sites: Mapping[str, Table], *, rounds: int = 100, given: Mapping[str, T.Tree] | None = None, seed: int = 0
+) -> T.Tree:
+    """Run one algorithm over the sites' tables until it is done; return its result."""
+    like = next(iter(sites.values())).where(np.zeros(0, int))
+    end, _ = walk([Stage("only", algorithm, rounds, like)], sites, given=given, seed=seed)
+    return end.results["only"]
+
+
+def walk(
+    stages: Sequence[Stage],
+    sites: Mapping[str, Table],
+    *,
+    given: Mapping[str, T.Tree] | None = None,
+    seed: int = 0,
+    watch: Callable[[Run], object] = lambda run: None,
+) -> tuple[Run, Memory]:
+    """All stages of a study over the sites' tables: the run's end, and what each site kept. `watch` sees every place."""
+    run, memory = course.begin(stages, len(sites), given), Memory((site, {}) for site in sites)
+    while not run.over:
+        stage, shared = stages[run.place.stage], T.map(np.asarray, course.shared(run, stages))
+        kept = {site: memory[site].get(stage.name, {"seed": task.seed(seed, site)}) for site in sites}
+        changes = {site: task.update(stage.algorithm, shared, table, kept[site]) for site, table in sites.items()}
+        number = run.place.round, run.place.stage
+        while not run.over and number == (run.place.round, run.place.stage):  # ranging, then the sum, of the same updates
+            run = close(run, stages, [change for change, _ in changes.values()])
+            watch(run)
+        for site, (_, after) in changes.items():
+            memory[site][stage.name] = after
+    return run, memory
+
+
+def close(run: Run, stages: Sequence[Stage], changes: Sequence[T.Tree]) -> Run:
+    """One phase of a round, from the sites' updates to the next place, by way of the very vectors that would travel."""
+    blocks = (task.vector(change, run.layout, run.place.phase) for change in changes)
+    total = fold_bytes(run.layout, (bytes(task.frame(b, run.layout.nbytes)) for b in blocks))
+    after = course.close(run, stages, lambda at, size: total[at : at + size], len(changes))
+    return replace(after, state=T.map(np.asarray, after.state))

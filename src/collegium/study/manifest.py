@@ -1,0 +1,198 @@
+"""The study manifest: the one document that a data-protection officer, a doctor and a machine all read.
+
+    >>> study = read(EXAMPLE)
+    >>> study.features
+    ('age', 'sex')
+    >>> digest(study) == digest(read(text(study)))
+    True
+"""
+
+import hashlib
+from decimal import Decimal
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+import pydantic
+import yaml
+from pydantic import Field, model_validator
+
+from collegium.engine.messages import canonical
+from collegium.errors import StudyError
+from collegium.study.schema import HeldOut, Outcome, Part, Variable
+
+VERSION = 1
+EXAMPLE = """
+collegium: 1
+title: Thirty-day readmission
+purpose: A score that warns when a patient may be back within thirty days.
+patient: patient_id
+variables:
+  age: {kind: number, unit: years, low: 0, high: 120}
+  sex: {kind: category, categories: [F, M]}
+  readmitted: {kind: binary}
+outcome: {task: binary, target: readmitted}
+method: {kind: averaging, recipe: tabular, rounds: 20}
+"""
+
+
+class Local(Part):
+    """How a site trains between two rounds: whole `epochs`, or a fixed number of `steps` when that is set."""
+
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    lr: Decimal = Decimal("0.1")
+    momentum: Decimal = Decimal("0")
+    l2: Decimal = Decimal("0")
+    batch: int = Field(default=64, ge=1)
+    epochs: int = Field(default=1, ge=1)
+    steps: int = Field(default=0, ge=0)
+
+
+class Server(Part):
+    """What the coordinator does with the sites' mean change: plain averaging by default."""
+
+    kind: Literal["sgd", "adam", "yogi", "adagrad"] = "sgd"
+    lr: Decimal = Decimal("1")
+    momentum: Decimal = Decimal("0")
+    tau: Decimal = Decimal("0.001")
+
+
+class Averaging(Part):
+    """Joint training by rounds: FedAvg, and with its knobs FedProx, FedNova, FedAvgM, FedAdam, FedYogi, FedAdagrad."""
+
+    kind: Literal["averaging"]
+    recipe: str = "tabular"
+    hidden: tuple[Annotated[int, Field(ge=1, le=65_536)], ...] = ()  # none: a logistic or linear model
+    rounds: int = Field(default=50, ge=1, le=100_000)
+    mu: Decimal = Field(default=Decimal("0"), ge=0)
+    normalise: bool = False
+    patience: int = Field(default=0, ge=0)
+    local: Local = Local()
+    server: Server = Server()
+    standardise: bool = True
+
+
+class Glm(Part):
+    """A generalised linear model with standard errors: the exact pooled fit, by Newton steps on sums."""
+
+    kind: Literal["glm"]
+    family: Literal["gaussian", "binomial", "poisson"] = "binomial"
+    ridge: Decimal = Field(default=Decimal("0"), ge=0)
+    rounds: int = Field(default=50, ge=1, le=1000)
+    standardise: bool = False
+
+
+class Statistics(Part):
+    """Description without a model: counts, means, quantiles, histograms, cross tables, correlations."""
+
+    kind: Literal["statistics"]
+    quantiles: tuple[Decimal, ...] = (Decimal("0.25"), Decimal("0.5"), Decimal("0.75"))
+    cross: tuple[tuple[str, str], ...] = ()
+    correlations: bool = False
+
+
+class Sites(Part):
+    """Who must answer: a run starts with `minimum` sites, and a round needs `quorum` of them (0: all but one, at least `minimum`)."""
+
+    minimum: int = Field(default=3, ge=1)
+    quorum: int = Field(default=0, ge=0)
+    deadline_s: int = Field(default=3600, ge=1)
+    grace_s: int = Field(default=60, ge=0)
+
+
+class Study(Part):
+    """A study, complete: its digest is its name, and any change makes another study."""
+
+    collegium: Literal[1] = VERSION
+    title: str = Field(min_length=1, max_length=200)
+    purpose: str = Field(min_length=1, max_length=5000)
+    lead: str = ""
+    patient: str = ""  # the column that names the patient; without it each row is a patient
+    variables: dict[str, Variable] = Field(min_length=1)
+    outcome: Outcome | None = None
+    method: Annotated[Averaging | Glm | Statistics, Field(discriminator="kind")]
+    held_out: HeldOut = HeldOut()
+    sites: Sites = Sites()
+    seed: int = Field(default=1, ge=0, lt=2**53)
+
+    @model_validator(mode="after")
+    def consistent(self) -> "Study":
+        known = self.variables.keys()
+        for name in self.outcome.columns if self.outcome else ():
+            if name not in known:
+                raise ValueError(f"the outcome names {name!r}, which is not among the variables {', '.join(sorted(known))}")
+        if self.outcome is None and not isinstance(self.method, Statistics):
+            raise ValueError(f"method {self.method.kind!r} needs an outcome: add `outcome: {{task: ..., target: ...}}`")
+        if isinstance(self.method, Statistics):
+            for pair in self.method.cross:
+                if strange := set(pair) - known:
+                    raise ValueError(f"a cross table names {sorted(strange)[0]!r}, which is not among the variables")
+        if self.outcome and self.outcome.task == "multiclass" and len(self.variables[self.outcome.target].categories) < 3:
+            raise ValueError(f"the target {self.outcome.target!r} of a multiclass study lists its categories, three or more")
+        if not self.features and not isinstance(self.method, Statistics):
+            raise ValueError("no variable is left to learn from: every variable is the outcome")
+        return self
+
+    @cached_property
+    def features(self) -> tuple[str, ...]:
+        """The variables to learn from, by name: an order that no rewriting of the file can change."""
+        taken = set(self.outcome.columns) if self.outcome else set()
+        return tuple(sorted(self.variables.keys() - taken))
+
+    @property
+    def quorum(self) -> int:
+        """The fewest sites that must answer a round."""
+        return self.sites.quorum or self.sites.minimum
+
+
+def read(document: Any) -> Study:
+    """A manifest from YAML text or a mapping. Raises `StudyError` that names each place in the file."""
+    if isinstance(document, str | bytes):
+        try:
+            document = yaml.load(document, Loader=Plain)  # a SafeLoader that keeps decimals as they were written
+        except yaml.YAMLError as e:
+            raise StudyError(f"the manifest is not YAML: {' '.join(str(e).split())}") from None
+    if not isinstance(document, dict):
+        raise StudyError(f"a manifest is a mapping of fields, found {type(document).__name__}")
+    try:
+        return Study.model_validate(document)
+    except pydantic.ValidationError as e:
+        lines = [f"  {'.'.join(map(str, err['loc'])) or 'manifest'}: {said(err)}" for err in e.errors()]
+        raise StudyError("the manifest cannot be run as written:\n" + "\n".join(lines), hint=near(e)) from None
+
+
+def said(error: Any) -> str:
+    """One of pydantic's errors in our words: found and wanted."""
+    message = error["msg"].removeprefix("Value error, ")
+    return message if error["type"] in ("value_error", "missing") else f"{message}; found {str(error.get('input'))[:60]!r}"
+
+
+def near(error: pydantic.ValidationError) -> str:
+    """For a field that is not known, the known name that looks most like it."""
+    import difflib
+
+    fields = {name for kind in Part.__subclasses__() for name in kind.model_fields}
+    unknown = [str(e["loc"][-1]) for e in error.errors() if e["type"] == "extra_forbidden"]
+    pairs = [(name, difflib.get_close_matches(name, fields, 1)) for name in unknown]
+    return "; ".join(f"did you mean {match[0]!r} for {name!r}?" for name, match in pairs if match)
+
+
+class Plain(yaml.SafeLoader):
+    """YAML in which `0.1` stays the text "0.1": a manifest is signed, and signed values hold no floats."""
+
+
+Plain.add_constructor("tag:yaml.org,2002:float", lambda loader, node: loader.construct_scalar(node))
+
+
+def signed(study: Study) -> bytes:
+    """The canonical bytes of a study: sorted JSON without floats, defaults written out."""
+    return canonical(study.model_dump(mode="json"))
+
+
+def digest(study: Study) -> str:
+    """The study's name: SHA-256 of its canonical bytes, in hex."""
+    return hashlib.sha256(signed(study)).hexdigest()
+
+
+def text(study: Study) -> str:
+    """The study as a YAML file, defaults left out."""
+    return yaml.safe_dump(study.model_dump(mode="json", exclude_defaults=True) | {"collegium": VERSION}, sort_keys=False, allow_unicode=True)
