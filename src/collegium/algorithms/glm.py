@@ -1,0 +1,357 @@
+"""Generalised linear models by Newton's method: the pooled fit with standard errors, from sums alone.
+
+For the canonical links (identity, logit, log) the log-likelihood of coefficients b on rows (x, y) with weights w has
+gradient  sum w x (y - mu)  and information  sum w v(mu) x x'  (McCullagh and Nelder 1989, section 2.5). Both are sums over
+rows, so they are sums over hospitals, and every Newton step is the one that pooled rows would take: after round 1, which
+finds centres and scales, five to eight rounds are usual. A step after which the likelihood has fallen is halved.
+
+    >>> x, y = np.array([[0.0], [0.0], [0.0], [1.0], [1.0], [1.0]]), np.array([0.0, 0.0, 1.0, 0.0, 1.0, 1.0])
+    >>> fit = glm(family="binomial", width=1)
+    >>> state = fit.init({})
+    >>> while not fit.done(state):
+    ...     state = fit.apply(state, fit.local(fit.share(state), Table({"x": x, "y": y}), {})[0])
+    >>> for row in table_of(fit.result(state), ["treated"]):
+    ...     print(f"{row.name} {row.coef:.4f} ({row.se:.4f}), odds ratio {row.ratio:.1f}")
+    intercept -0.6931 (1.2247), odds ratio 0.5
+    treated 1.3863 (1.7321), odds ratio 4.0
+
+Sites work on x centred and scaled by the coordinator's power of two and, for gaussian, y too: fixed-point sums then keep
+their digits whatever the units are. Coefficients are put back into the given units at the end.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from statistics import NormalDist
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from collegium.algorithms.algorithm import Algorithm
+from collegium.algorithms.columns import LARGEST, joined, limbs, training
+from collegium.errors import DataError, RunError, StudyError
+from collegium.table import Table
+from collegium.tree import Tree
+
+Name: TypeAlias = Literal["gaussian", "binomial", "poisson"]
+Z95 = NormalDist().inv_cdf(0.975)
+LOOK, CLIMB, DONE = 0, 1, 2  # phases: find scales; Newton steps; the summit
+SINGULAR = 1e-11  # least eigenvalue of the scaled information (a correlation matrix) that still tells columns apart
+DRIFT = 5  # so many steps in a row that do not shrink while the likelihood hardly rises: it has no maximum
+
+
+class Family(NamedTuple):
+    """What a family of outcomes changes."""
+
+    mean: Callable[[np.ndarray], np.ndarray]  # from the linear predictor
+    variance: Callable[[np.ndarray], np.ndarray]  # from the mean
+    loglik: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # of (y, predictor, mean), a row; without constants
+
+
+FAMILIES: dict[str, Family] = {
+    "gaussian": Family(lambda eta: eta, np.ones_like, lambda y, eta, mu: -0.5 * (y - mu) ** 2),
+    "binomial": Family(
+        lambda eta: np.exp(-np.logaddexp(0, -eta)),
+        lambda mu: mu * (1 - mu),
+        lambda y, eta, mu: y * eta - np.logaddexp(0, eta),
+    ),
+    "poisson": Family(np.exp, lambda mu: mu, lambda y, eta, mu: y * eta - mu),
+}
+
+
+class Rows(NamedTuple):
+    """A site's training rows with a known outcome."""
+
+    x: np.ndarray  # (n, p)
+    y: np.ndarray
+    offset: np.ndarray
+    weight: np.ndarray
+    missing: int  # rows left out because the outcome is not known
+
+
+def glm(
+    *,
+    family: Name = "binomial",
+    ridge: float = 0.0,
+    intercept: bool = True,
+    tol: float = 1e-10,
+    width: int | None = None,
+) -> Algorithm:
+    """Linear, logistic or Poisson regression of `y` on the matrix `x`, equal to the fit on pooled rows.
+
+    Columns `offset` (added to the linear predictor) and `weight` (how many rows a row stands for) are used where the table
+    has them; rows of another `part` than 0 and rows without outcome are left out. `ridge` adds ridge/2 times the squares of
+    the coefficients but the intercept's to minus the log-likelihood (gaussian: to half the squared error). It stops when
+    the step is below `tol` standard errors. `width`, the columns of `x`, comes from `encoded` where it is not given.
+    """
+    model, lead = FAMILIES[family], int(intercept)  # lead: coefficients before those of x
+
+    def init(given: Tree) -> Tree:
+        p = width if width is not None else int(given["encoded"]["width"]) if "encoded" in given else None
+        if p is None:
+            raise StudyError("glm does not know how many columns x has: give `width`, or wrap it in `encoded`")
+        return start(p, lead)
+
+    def local(shared: Tree, table: Table, memory: Tree) -> tuple[Tree, Tree]:
+        p = len(shared["centre"])
+        rows = usable(training(table), family, p)
+        newton = {"gradient": np.zeros(p + lead), "information": np.zeros((p + lead,) * 2), "loglik": np.array(0.0)}
+        if shared["phase"] == LOOK:
+            return {"look": look(rows, family), "newton": newton}, memory
+        nothing = Rows(rows.x[:0], rows.y[:0], rows.offset[:0], rows.weight[:0], 0)
+        return {"look": look(nothing, family), "newton": slope(rows, shared, family, model, lead)}, memory
+
+    def apply(state: Tree, total: Tree) -> Tree:
+        state = {**state, "round": state["round"] + 1}
+        if state["phase"] == LOOK:
+            return begin(state, total["look"], family, ridge, lead)
+        return climb(state, total["newton"], ridge, lead, tol)
+
+    def share(state: Tree) -> Tree:
+        return {name: state[name] for name in ("phase", "tried", "centre", "scale", "level", "unit", "worth")}
+
+    def result(state: Tree) -> Tree:
+        return summit(state, family, ridge, lead)
+
+    return Algorithm(init, local, apply, lambda s: bool(s["phase"] == DONE), share, result, f"glm {family}")
+
+
+def start(p: int, lead: int) -> Tree:
+    """The state before the first round. Coefficients in it are those of the centred, scaled columns."""
+    q = p + lead
+    whole = dict.fromkeys(("phase", "round", "n", "missing", "halvings", "drift"), np.array(0))
+    number = dict.fromkeys(("weight", "constant", "level", "value", "loglik", "decrement"), np.array(0.0))
+    vectors = {"centre": np.zeros(p), "scale": np.ones(p), "coef": np.zeros(q), "tried": np.zeros(q), "step": np.zeros(q)}
+    progress = {"loglik": np.array(0.0), "step": np.array(0.0)}
+    units = {"unit": np.array(1.0), "worth": np.array(1.0)}
+    return {**whole, **number, **vectors, **units, "information": np.zeros((q, q)), "progress": progress}
+
+
+def usable(table: Table, family: str, p: int) -> Rows:
+    """The rows with a known outcome, checked. Raises `DataError`."""
+    x, y = np.asarray(table["x"], np.float64), np.asarray(table["y"], np.float64)
+    if x.ndim != 2 or x.shape[1] != p or y.ndim != 1:
+        raise DataError(f"x has shape {x.shape} and y {y.shape}; wanted (rows, {p}) and (rows,)")
+    offset = np.asarray(table["offset"], np.float64) if "offset" in table else np.zeros(len(y))
+    weight = np.asarray(table["weight"], np.float64) if "weight" in table else np.ones(len(y))
+    known = ~np.isnan(y)
+    x, y, offset, weight = x[known], y[known], offset[known], weight[known]
+    for name, column in (("x", x), ("y", y), ("offset", offset), ("weight", weight)):
+        if not (np.abs(column) <= LARGEST).all():
+            raise DataError(f"column {name!r} holds missing values, infinity or values beyond {LARGEST:.2g}")
+    if (weight < 0).any():
+        raise DataError("column 'weight' holds values below 0")
+    if (family == "binomial" and not ((y >= 0) & (y <= 1)).all()) or (family == "poisson" and not (y >= 0).all()):
+        raise DataError(
+            f"column 'y' ranges from {y.min():g} to {y.max():g}; {family} wants {'0 to 1' if family == 'binomial' else 'counts'}"
+        )
+    return Rows(x, y, offset, weight, int((~known).sum()))
+
+
+def look(rows: Rows, family: str) -> Tree:
+    """Round 1 at a site: what centres, scales and the constant of the likelihood are made of."""
+    w = rows.weight
+    y = rows.y - rows.offset if family == "gaussian" else rows.y
+    constant = np.zeros(len(y))
+    if family == "poisson":
+        found, at = np.unique(y, return_inverse=True)
+        constant = w * np.array([math.lgamma(v + 1) for v in found.tolist()])[at.reshape(-1)]
+    exposure = w * np.exp(np.minimum(rows.offset, 20)) if family == "poisson" else w
+    out: dict[str, Any] = {"n": np.array(len(y)), "missing": np.array(rows.missing), "x": limbs(rows.x), "squares": limbs(rows.x**2)}
+    sums = np.stack([w, w * y, w * y**2, exposure, constant], axis=1)
+    return out | {"y": limbs(sums)}
+
+
+def power_of_two(size: np.ndarray) -> np.ndarray:
+    """The power of two nearest each size, by which a division loses no digit; 1 for none."""
+    return np.where(size > 0, 2.0 ** np.round(np.log2(np.where(size > 0, size, 1.0))), 1.0)
+
+
+def begin(state: Tree, total: Tree, family: str, ridge: float, lead: int) -> Tree:
+    """After round 1: centres and scales, and coefficients to climb from."""
+    n, p = int(total["n"]), len(state["centre"])
+    weight, y, squares, exposure, constant = joined(total["y"]).tolist()
+    if not n or not weight:
+        raise RunError("no site has a training row with a known outcome", hint="check the outcome's mapping and the cohort")
+    if n <= p + lead and not ridge:
+        raise RunError(f"{n} rows cannot carry {p + lead} coefficients", hint="use fewer columns, or set ridge above 0")
+    if (family == "poisson" and y <= 0) or (family == "binomial" and not 0 < y < weight):
+        raise RunError(f"all {n} rows have the same outcome, so nothing can be learned", hint="check the outcome's definition")
+    mean = joined(total["x"]) / n
+    centre = mean if lead else np.zeros(p)  # without an intercept, centring would change the model
+    scale = power_of_two(np.sqrt(np.maximum(joined(total["squares"]) / n - centre**2, 0)))
+    level, unit, worth, coef = 0.0, 1.0, 1.0, np.zeros(p + lead)
+    if family == "gaussian":
+        level = y / weight if lead else 0.0
+        unit = float(power_of_two(np.sqrt(max(squares / weight - level**2, 0))))
+    elif family == "poisson":
+        worth = float(power_of_two(np.array(y / weight)))
+        coef[:lead] = math.log(y / exposure)
+    else:
+        coef[:lead] = math.log(y / (weight - y))
+    found = {"n": total["n"], "missing": total["missing"], "weight": np.array(weight), "constant": np.array(constant)}
+    units = {"centre": centre, "scale": scale, "level": np.array(level), "unit": np.array(unit), "worth": np.array(worth)}
+    return {**state, **found, **units, "tried": coef, "phase": np.array(CLIMB)}
+
+
+def design(x: np.ndarray, shared: Tree, lead: int) -> np.ndarray:
+    """The centred, scaled columns, after a column of ones for the intercept."""
+    z = (x - shared["centre"]) / shared["scale"]
+    return np.column_stack([np.ones(len(z)), z]) if lead else z
+
+
+def slope(rows: Rows, shared: Tree, family: str, model: Family, lead: int) -> Tree:
+    """A site's gradient, information and log-likelihood at the coefficients tried, divided by `worth`."""
+    z, w, y, offset = design(rows.x, shared, lead), rows.weight / shared["worth"], rows.y, rows.offset
+    if family == "gaussian":
+        y, offset = (y - offset - shared["level"]) / shared["unit"], np.zeros(len(y))
+    eta = z @ shared["tried"] + offset
+    if family == "poisson":
+        # A first step may overshoot to exp(700). Beyond 2e7 times the mean the likelihood has fallen far enough to halve it
+        eta = np.minimum(eta, 17 + np.log(shared["worth"]))
+    mu = model.mean(eta)
+    information = z.T @ (z * (w * model.variance(mu))[:, None])
+    return {"gradient": z.T @ (w * (y - mu)), "information": information, "loglik": np.sum(w * model.loglik(y, eta, mu))}
+
+
+def climb(state: Tree, total: Tree, ridge: float, lead: int, tol: float) -> Tree:
+    """One Newton step up, or half a step back if the likelihood has fallen."""
+    first, tried, pull = state["round"] == 2, state["tried"], penalty(state, ridge, lead)
+    loglik = np.array(float(total["loglik"]))
+    value = loglik - 0.5 * (pull @ tried**2)
+    if not first and value < state["value"] - 1e-7 - 1e-10 * abs(value):  # by more than fixed-point sums round off
+        return halve(state)
+    information = total["information"] + np.diag(pull)
+    refuse_singular(information, state, lead, first)
+    gradient = total["gradient"] - pull * tried
+    step = np.linalg.solve(information, gradient)
+    decrement, before = math.sqrt(max(gradient @ step, 0.0) * state["worth"]), float(state["decrement"])  # in standard errors
+    settled = not first and before / 2 < decrement < 1e-6  # it shrinks no more: the sums' own rounding is reached
+    drifts = not first and decrement < before and reach(step) > reach(state["step"]) / 2
+    drift = int(state["drift"]) + 1 if drifts else 0
+    if drift >= DRIFT and decrement < 1 and not settled:
+        refuse_separation(step, state, lead)
+    finished = settled or decrement < tol
+    here = {"coef": tried, "information": total["information"], "value": np.array(value), "loglik": loglik}
+    ahead = {"tried": tried if finished else tried + step, "step": step, "decrement": np.array(decrement)}
+    count = {"phase": np.array(DONE if finished else CLIMB), "halvings": np.array(0), "drift": np.array(drift)}
+    return {**state, **here, **ahead, **count, "progress": {"loglik": loglik, "step": np.array(decrement)}}
+
+
+def penalty(state: Tree, ridge: float, lead: int) -> np.ndarray:
+    """The ridge on each coefficient in the units that sites work in; none on the intercept."""
+    return np.concatenate([np.zeros(lead), ridge / state["scale"] ** 2 / state["worth"]])
+
+
+def reach(step: np.ndarray) -> float:
+    """The largest change in a step."""
+    return float(np.abs(step).max(initial=0.0))
+
+
+def halve(state: Tree) -> Tree:
+    """Try half of the step that went too far."""
+    if state["halvings"] >= 40:
+        raise RunError("no step raises the likelihood any more", hint="look for extreme values in x, or set ridge above 0")
+    step = state["step"] / 2
+    return {**state, "step": step, "tried": state["coef"] + step, "halvings": state["halvings"] + 1}
+
+
+def refuse_singular(information: np.ndarray, state: Tree, lead: int, first: bool) -> None:
+    """Raise `RunError`, naming the columns, if the rows cannot tell some of them apart."""
+    size = np.diag(information)
+    if first and (flat := np.flatnonzero(size <= 1e-9 * size.max(initial=0.0))).size:
+        raise RunError(
+            f"{listed(flat, lead)} {'has' if len(flat) == 1 else 'have'} the same value in all {int(state['n'])} rows",
+            hint="leave such a column out, or set ridge above 0",
+        )
+    if (size <= 0).any():
+        refuse_separation(state["step"], state, lead)
+    root = np.sqrt(size)
+    values, vectors = np.linalg.eigh(information / root[:, None] / root)
+    if not len(values) or values[0] > SINGULAR:
+        return
+    if not first:  # the columns differed at the start: it is the outcome that leaves them no information
+        refuse_separation(state["step"], state, lead)
+    part = np.abs(vectors[:, 0])
+    raise RunError(
+        f"{listed(np.flatnonzero(part > 0.1 * part.max()), lead)} say the same: each follows from the others",
+        hint="leave one of them out, drop a reference level of each category, or set ridge above 0",
+    )
+
+
+def refuse_separation(step: np.ndarray, state: Tree, lead: int) -> None:
+    """Raise `RunError`: some coefficients grow for ever, because a column gives the outcome away (Albert and Anderson 1984)."""
+    move = np.abs(step / np.concatenate([np.ones(lead), state["scale"]]))
+    move[:lead] = 0.0 if len(step) > 1 else 1.0
+    raise RunError(
+        f"{listed(np.flatnonzero(move > 0.3 * move.max()), lead)} gives the outcome away: "
+        "there are values for which all rows have the same outcome, so no finite coefficient is best",
+        hint="leave the column out, join rare categories, or set ridge above 0",
+    )
+
+
+def listed(places: np.ndarray, lead: int) -> str:
+    """Columns by their place in x, at most five; whoever knows their names puts them in."""
+    called = ["the intercept" if lead and at == 0 else f"x[{at - lead}]" for at in places.tolist()]
+    return ", ".join(called[:5]) + (f" and {len(called) - 5} more" if len(called) > 5 else "")
+
+
+def summit(state: Tree, family: str, ridge: float, lead: int) -> Tree:
+    """Coefficients, standard errors and likelihood in the units the rows came in.
+
+    The covariance is the inverse information; with a ridge it is that of the shrunken estimate (Gray 1992), which says
+    nothing of its bias. Intervals and p values are Wald's with the normal distribution.
+    """
+    p, worth, unit, weight = len(state["centre"]), state["worth"], float(state["unit"]), float(state["weight"])
+    q = p + lead
+    to = np.zeros((q, q))  # from working coefficients to given units
+    to[np.arange(lead, q), np.arange(lead, q)] = unit / state["scale"]
+    if lead:
+        to[0, 0], to[0, 1:] = unit, -unit * state["centre"] / state["scale"]
+    coef = to @ state["coef"]
+    coef[:lead] += state["level"]
+    dispersion, loglik = 1.0, float(worth * state["loglik"] - state["constant"])
+    inverse = np.zeros((q, q))
+    if state["information"].any():
+        inverse = np.linalg.inv(state["information"] + np.diag(penalty(state, ridge, lead)))
+    if family == "gaussian":
+        error = max(-2 * float(state["loglik"]), 1e-300)
+        dispersion = error / max(weight - q, 1.0)
+        loglik = -0.5 * weight * (math.log(2 * math.pi * error * unit**2 / max(weight, 1.0)) + 1)
+    cov = to @ (inverse @ state["information"] @ inverse if ridge else inverse) @ to.T * (dispersion / worth)
+    se = np.sqrt(np.maximum(np.diag(cov), 0.0))
+    z = coef / np.where(se > 0, se, 1.0)
+    p_value = np.array([math.erfc(abs(v) / math.sqrt(2)) for v in z.tolist()])
+    out = {"coef": coef, "se": se, "z": z, "p": p_value, "low": coef - Z95 * se, "high": coef + Z95 * se, "cov": cov}
+    out |= {"loglik": np.array(loglik), "aic": np.array(2 * q - 2 * loglik)}
+    out |= {"dispersion": np.array(dispersion * (unit**2 if family == "gaussian" else 1.0)), "n": state["n"]}
+    whole = {"missing": state["missing"], "rounds": state["round"], "converged": np.array(int(state["phase"] == DONE))}
+    return out | whole | {"intercept": np.array(lead), "family": np.array([*FAMILIES].index(family))}
+
+
+class Row(NamedTuple):
+    """One coefficient as people read it; `ratio` is its exponential with 95 % limits, None for gaussian."""
+
+    name: str
+    coef: float
+    se: float
+    z: float
+    p: float
+    low: float
+    high: float
+    ratio: float | None
+    ratio_low: float | None
+    ratio_high: float | None
+
+
+def table_of(result: Tree, names: Sequence[str]) -> list[Row]:
+    """A result as rows: odds ratios (binomial) or rate ratios (poisson) with intervals and p values."""
+    called = ["intercept"] * int(result["intercept"]) + list(names)
+    if len(called) != len(result["coef"]):
+        raise StudyError(f"the fit has {len(result['coef']) - int(result['intercept'])} columns, {len(names)} names were given")
+    numbers = zip(*(np.asarray(result[part]).tolist() for part in ("coef", "se", "z", "p", "low", "high")), strict=True)
+    gaussian = [*FAMILIES][int(result["family"])] == "gaussian"
+    rows = []
+    for name, (coef, se, z, p, low, high) in zip(called, numbers, strict=True):
+        ratios = (None, None, None) if gaussian else tuple(math.exp(min(v, 700.0)) for v in (coef, low, high))
+        rows.append(Row(name, coef, se, z, p, low, high, *ratios))
+    return rows
