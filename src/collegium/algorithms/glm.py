@@ -36,7 +36,8 @@ Name: TypeAlias = Literal["gaussian", "binomial", "poisson"]
 Z95 = NormalDist().inv_cdf(0.975)
 LOOK, CLIMB, DONE = 0, 1, 2  # phases: find scales; Newton steps; the summit
 SINGULAR = 1e-11  # least eigenvalue of the scaled information (a correlation matrix) that still tells columns apart
-DRIFT = 5  # so many steps in a row that do not shrink while the likelihood hardly rises: it has no maximum
+DRIFT = 3  # near a maximum each step is far below half the last; so many that are not tell that there is none
+LONGEST = {"gaussian": math.inf, "binomial": math.inf, "poisson": 2.0}  # a step, in scaled columns: exp() must not overshoot
 
 
 class Family(NamedTuple):
@@ -104,7 +105,7 @@ def glm(
         state = {**state, "round": state["round"] + 1}
         if state["phase"] == LOOK:
             return begin(state, total["look"], family, ridge, lead)
-        return climb(state, total["newton"], ridge, lead, tol)
+        return climb(state, total["newton"], ridge, lead, tol, LONGEST[family])
 
     def share(state: Tree) -> Tree:
         return {name: state[name] for name in ("phase", "tried", "centre", "scale", "level", "unit", "worth")}
@@ -206,14 +207,14 @@ def slope(rows: Rows, shared: Tree, family: str, model: Family, lead: int) -> Tr
         y, offset = (y - offset - shared["level"]) / shared["unit"], np.zeros(len(y))
     eta = z @ shared["tried"] + offset
     if family == "poisson":
-        # A first step may overshoot to exp(700). Beyond 2e7 times the mean the likelihood has fallen far enough to halve it
+        # A step may overshoot to exp(700). Beyond 2e7 times the mean the likelihood has fallen far enough to halve it
         eta = np.minimum(eta, 17 + np.log(shared["worth"]))
     mu = model.mean(eta)
     information = z.T @ (z * (w * model.variance(mu))[:, None])
     return {"gradient": z.T @ (w * (y - mu)), "information": information, "loglik": np.sum(w * model.loglik(y, eta, mu))}
 
 
-def climb(state: Tree, total: Tree, ridge: float, lead: int, tol: float) -> Tree:
+def climb(state: Tree, total: Tree, ridge: float, lead: int, tol: float, longest: float) -> Tree:
     """One Newton step up, or half a step back if the likelihood has fallen."""
     first, tried, pull = state["round"] == 2, state["tried"], penalty(state, ridge, lead)
     loglik = np.array(float(total["loglik"]))
@@ -225,11 +226,11 @@ def climb(state: Tree, total: Tree, ridge: float, lead: int, tol: float) -> Tree
     gradient = total["gradient"] - pull * tried
     step = np.linalg.solve(information, gradient)
     decrement, before = math.sqrt(max(gradient @ step, 0.0) * state["worth"]), float(state["decrement"])  # in standard errors
-    settled = not first and before / 2 < decrement < 1e-6  # it shrinks no more: the sums' own rounding is reached
-    drifts = not first and decrement < before and reach(step) > reach(state["step"]) / 2
-    drift = int(state["drift"]) + 1 if drifts else 0
-    if drift >= DRIFT and decrement < 1 and not settled:
+    settled = not first and before / 2 < decrement < 1e-6  # as small as the sums' own rounding lets it be
+    drift = int(state["drift"]) + 1 if not first and before / 2 < decrement < 0.1 else 0
+    if drift >= DRIFT and not settled:
         refuse_separation(step, state, lead)
+    step = step * min(1.0, longest / max(reach(step), 1e-300))
     finished = settled or decrement < tol
     here = {"coef": tried, "information": total["information"], "value": np.array(value), "loglik": loglik}
     ahead = {"tried": tried if finished else tried + step, "step": step, "decrement": np.array(decrement)}
