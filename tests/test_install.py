@@ -62,3 +62,9 @@ def test_the_wheel_holds_every_file_of_the_package(tmp_path: Path):
     tracked = {path for path in SRC.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
     assert held == {str(path.relative_to(SRC.parent)) for path in tracked}
     assert "collegium/py.typed" in held
+
+
+def test_the_package_carries_the_readme():
+    if not (ROOT / "README.md").exists():
+        pytest.skip("README.md is not written yet")
+    assert 'readme = "README.md"' in (ROOT / "pyproject.toml").read_text(), "name it in [project]"
