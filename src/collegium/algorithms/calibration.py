@@ -4,8 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from collegium.algorithms.bins import KEPT, merge
-
 GROUPS = 10
 
 
@@ -22,7 +20,8 @@ def calibration(positive: np.ndarray, negative: np.ndarray, chance: np.ndarray, 
     (1.0, 0.0)
     """
     rows = positive + negative
-    starts = merge(rows, max(KEPT, -(-int(rows.sum()) // GROUPS)))
+    middle = (np.cumsum(rows) - rows / 2) / max(float(rows.sum()), 1.0)
+    starts = np.unique((middle * GROUPS).astype(int), return_index=True)[1]  # whole bins only, so that no group is small
     held = np.maximum(np.add.reduceat(rows, starts), 1)
     out: dict[str, Any] = {
         "predicted": np.add.reduceat(chance, starts) / held,

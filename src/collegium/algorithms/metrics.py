@@ -91,7 +91,7 @@ def evaluate(
         metrics: dict[str, Any] = {"task": np.array(TASKS.index(task))}
         if int(total["patients"]) >= KEPT:
             metrics |= {name: total[name] for name in ("rows", "patients", "unscored")} | kind.finish(state["edges"], total)
-        watched = {name: metrics[name]["value"] for name in ("auroc", "concordance") if name in metrics}
+        watched: dict[str, Any] = {name: metrics[name]["value"] for name in ("auroc", "concordance") if name in metrics}
         watched |= {"r2": metrics["r2"]} if "r2" in metrics else {}
         return {**state, "round": np.array(3), "metrics": metrics, "progress": watched}
 
