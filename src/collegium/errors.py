@@ -17,14 +17,11 @@
 Each class has a stable `code` for machines and an `exit_code` for the command line.
 """
 
-from typing import ClassVar
-
 
 class CollegiumError(Exception):
     """Base of all errors raised on purpose: a sentence that names place, found and wanted, and a hint."""
 
-    code: ClassVar[str] = "failed"
-    exit_code: ClassVar[int] = 1
+    code, exit_code = "failed", 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -34,8 +31,7 @@ class CollegiumError(Exception):
 class StudyError(CollegiumError):
     """The study manifest cannot be run as written."""
 
-    code = "study"
-    exit_code = 2
+    code, exit_code = "study", 2
 
 
 class DataError(CollegiumError):
@@ -53,8 +49,7 @@ class UpdateError(CollegiumError):
 class FrameError(CollegiumError):
     """These bytes are not a whole, well-formed frame of arrays."""
 
-    code = "frame"
-    exit_code = 8
+    code, exit_code = "frame", 8
 
 
 class RunError(CollegiumError):
@@ -66,43 +61,37 @@ class RunError(CollegiumError):
 class PolicyRefusal(CollegiumError):
     """The site's own policy does not allow this."""
 
-    code = "refused"
-    exit_code = 5
+    code, exit_code = "refused", 5
 
 
 class IdentityError(CollegiumError):
     """A key, signature or join code does not hold."""
 
-    code = "identity"
-    exit_code = 8
+    code, exit_code = "identity", 8
 
 
 class NotAllowed(CollegiumError):
     """The caller is known, but may not do this."""
 
-    code = "not_allowed"
-    exit_code = 5
+    code, exit_code = "not_allowed", 5
 
 
 class NotFound(CollegiumError):
     """There is nothing of that name here."""
 
-    code = "not_found"
-    exit_code = 6
+    code, exit_code = "not_found", 6
 
 
 class ConflictError(CollegiumError):
     """The thing asked for is in another state than the request needs."""
 
-    code = "conflict"
-    exit_code = 7
+    code, exit_code = "conflict", 7
 
 
 class LinkError(CollegiumError):
     """The coordinator cannot be reached; the message names the hop that failed."""
 
-    code = "link"
-    exit_code = 4
+    code, exit_code = "link", 4
 
 
 class StorageError(CollegiumError):

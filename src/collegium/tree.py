@@ -29,7 +29,7 @@ class Lazy:
 
     def block(self, start: int, stop: int) -> np.ndarray:
         """Elements `start` to `stop` of the flattened leaf."""
-        return np.asarray(self.fn(*(block(x, start, stop) if np.ndim(x) or hasattr(x, "block") else x for x in self.leaves)))
+        return np.asarray(self.fn(*(block(x, start, stop) if hasattr(x, "block") or np.ndim(x) else x for x in self.leaves)))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         whole = np.concatenate([*blocks(self)]) if size(self) else self.block(0, 0)
@@ -96,13 +96,12 @@ def norm(tree: Tree) -> float:
 def flatten(tree: Tree, prefix: str = "") -> dict[str, Any]:
     """`{"a": {"b": x}}` becomes `{"a/b": x}`, sorted: the order on the wire."""
     out: dict[str, Any] = {}
-    for key in sorted(tree):
-        value = tree[key]
+    for key, value in tree.items():
         if isinstance(value, Mapping):
             out |= flatten(value, f"{prefix}{key}/")
         else:
             out[prefix + key] = value if hasattr(value, "shape") else np.asarray(value)
-    return out
+    return dict(sorted(out.items()))  # by the whole path: "a." comes before "a/b"
 
 
 def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,4 +130,6 @@ def check_like(tree: Tree, like: Tree) -> None:
 def check_finite(name: str, values: np.ndarray) -> None:
     """Raise `UpdateError` if floats hold NaN or infinity: one such number would wipe out everybody's sum."""
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise UpdateError(f"leaf {name!r} holds NaN or infinity", hint="lower the learning rate or check the site's data for extreme values")
+        raise UpdateError(
+            f"leaf {name!r} holds NaN or infinity", hint="lower the learning rate or check the site's data for extreme values"
+        )

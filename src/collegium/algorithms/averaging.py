@@ -11,10 +11,19 @@ import numpy as np
 
 from collegium import tree as T
 from collegium.algorithms.algorithm import Algorithm
-from collegium.algorithms.optimizers import Optimizer, sgd
 from collegium.table import Table
 
 TRAINING, VALIDATION, HELD_OUT = 0, 1, 2  # the column "part": what a row is for
+
+
+class Optimizer(NamedTuple):
+    """`init(params) -> state`; `update(delta, state) -> (step, state)`, where `delta` is the sites' mean change. Both pure."""
+
+    init: Callable[[T.Tree], T.Tree]
+    update: Callable[[T.Tree, T.Tree], tuple[T.Tree, T.Tree]]
+
+
+PLAIN = Optimizer(lambda params: {}, lambda delta, state: (delta, {}))  # the new weights are the mean of the sites'
 
 
 class Pull(NamedTuple):
@@ -61,21 +70,20 @@ def averaging(
     *,
     mu: float = 0.0,
     normalise: bool = False,
-    optimizer: Optimizer | None = None,
+    optimizer: Optimizer = PLAIN,
     patience: int = 0,
-    first: str = "first",
+    first: Callable[[T.Tree], T.Tree] = lambda given: given["first"]["params"],
 ) -> Algorithm:
     """Average locally trained weights, weighted by rows; stop early and keep the best by the summed validation loss.
 
-    First weights are `given[first]["params"]`. Each round's update also holds the loss of the weights that came in, over the
+    `first(given)` gives the first weights. Each round's update also holds the loss of the weights that came in, over the
     sites' validation rows; with `patience`, that many rounds without a better loss end the run. The result is the best
     weights seen, or the newest when the last loss measured was the best.
     """
-    opt = optimizer or sgd()
 
     def init(given: T.Tree) -> T.Tree:
-        params = given[first]["params"]
-        kept = {"opt": opt.init(params), "best": params, "loss": np.array(0.0), "since": np.array(-1)}
+        params = first(given)
+        kept = {"opt": optimizer.init(params), "best": params, "loss": np.array(0.0), "since": np.array(-1)}
         return {"params": params, "round": np.array(1), "kept": kept, "progress": {}}
 
     def local(shared: T.Tree, table: Table, memory: T.Tree) -> tuple[T.Tree, T.Tree]:
@@ -91,7 +99,7 @@ def averaging(
     def apply(state: T.Tree, total: T.Tree) -> T.Tree:
         rows = max(int(total["rows"]), 1)
         mean = T.scale(total["delta"], (int(total["steps"]) / rows if normalise else 1.0) / rows)
-        step, opt_state = opt.update(mean, state["kept"]["opt"])
+        step, opt_state = optimizer.update(mean, state["kept"]["opt"])
         params = T.map(lambda p, s: (p + s).astype(p.dtype), state["params"], step)
         kept, progress = judge(state, total["check"])
         return {"params": params, "round": state["round"] + 1, "kept": {**kept, "opt": opt_state}, "progress": progress}

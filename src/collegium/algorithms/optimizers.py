@@ -4,18 +4,12 @@ Source: Reddi et al. 2021, "Adaptive Federated Optimization", algorithm 2; FedAv
 """
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
 from collegium import tree as T
-
-
-class Optimizer(NamedTuple):
-    """`init(params) -> state`; `update(delta, state) -> (step, state)`, where `delta` is the sites' mean change. Both pure."""
-
-    init: Callable[[T.Tree], T.Tree]
-    update: Callable[[T.Tree, T.Tree], tuple[T.Tree, T.Tree]]
+from collegium.algorithms.averaging import Optimizer
 
 
 def sgd(lr: float = 1.0, momentum: float = 0.0) -> Optimizer:
@@ -34,9 +28,7 @@ def sgd(lr: float = 1.0, momentum: float = 0.0) -> Optimizer:
     return Optimizer(lambda params: {"m": T.zeros_like(params)}, update)
 
 
-def adaptive(
-    rule: Literal["adam", "yogi", "adagrad"], lr: float = 0.01, b1: float = 0.9, b2: float = 0.99, eps: float = 1e-3
-) -> Optimizer:
+def adaptive(rule: Literal["adam", "yogi", "adagrad"], lr: float = 0.01, b1: float = 0.9, b2: float = 0.99, eps: float = 1e-3) -> Optimizer:
     """FedAdam, FedYogi or FedAdagrad; `eps` is the paper's tau, the degree of adaptivity. No bias correction, as there."""
     second: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
         "adam": lambda v, d: b2 * v + (1 - b2) * d * d,

@@ -1,5 +1,6 @@
 """One task at a site: shared state and rows in, one vector of integers out. The same in a hospital and in a simulation."""
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,7 +39,5 @@ def frame(blocks: Iterator[np.ndarray], nbytes: int) -> bytearray:
 
 def seed(study_seed: int, site: str) -> np.ndarray:
     """The site's own random seed, from the study's: every run of a study trains alike at a site, and sites differ."""
-    mixed = study_seed
-    for byte in site.encode():
-        mixed = ((mixed ^ byte) * 1_099_511_628_211) % 2**61  # FNV-1a: spreads names; secrecy is not its purpose
-    return np.array(mixed, np.int64)
+    mixed = hashlib.blake2b(f"{study_seed}|{site}".encode(), digest_size=8).digest()
+    return np.array(int.from_bytes(mixed, "little") >> 3, np.int64)

@@ -1,10 +1,10 @@
 """The study manifest: the one document that a data-protection officer, a doctor and a machine all read.
 
-    >>> study = read(EXAMPLE)
-    >>> study.features
-    ('age', 'sex')
-    >>> digest(study) == digest(read(text(study)))
-    True
+>>> study = read(EXAMPLE)
+>>> study.features
+('age', 'sex')
+>>> digest(study) == digest(read(text(study)))
+True
 """
 
 import hashlib
@@ -102,7 +102,7 @@ class Sites(Part):
 class Study(Part):
     """A study, complete: its digest is its name, and any change makes another study."""
 
-    collegium: Literal[1] = VERSION
+    collegium: Literal[1] = 1
     title: str = Field(min_length=1, max_length=200)
     purpose: str = Field(min_length=1, max_length=5000)
     lead: str = ""
@@ -110,7 +110,7 @@ class Study(Part):
     variables: dict[str, Variable] = Field(min_length=1)
     outcome: Outcome | None = None
     method: Annotated[Averaging | Glm | Statistics, Field(discriminator="kind")]
-    held_out: HeldOut = HeldOut()
+    held_out: HeldOut | None = None  # not given: two tenths of the patients, or none where a fit is to describe all of them
     sites: Sites = Sites()
     seed: int = Field(default=1, ge=0, lt=2**53)
 
@@ -139,6 +139,11 @@ class Study(Part):
         return tuple(sorted(self.variables.keys() - taken))
 
     @property
+    def holding(self) -> HeldOut:
+        """Who is held out."""
+        return self.held_out or (HeldOut() if isinstance(self.method, Averaging) else HeldOut(test=0, validation=0))
+
+    @property
     def quorum(self) -> int:
         """The fewest sites that must answer a round."""
         return self.sites.quorum or self.sites.minimum
@@ -148,7 +153,7 @@ def read(document: Any) -> Study:
     """A manifest from YAML text or a mapping. Raises `StudyError` that names each place in the file."""
     if isinstance(document, str | bytes):
         try:
-            document = yaml.load(document, Loader=Plain)  # a SafeLoader that keeps decimals as they were written
+            document = yaml.load(document, Loader=Plain)  # noqa: S506 - a SafeLoader that keeps decimals as they were written
         except yaml.YAMLError as e:
             raise StudyError(f"the manifest is not YAML: {' '.join(str(e).split())}") from None
     if not isinstance(document, dict):
@@ -180,7 +185,7 @@ class Plain(yaml.SafeLoader):
     """YAML in which `0.1` stays the text "0.1": a manifest is signed, and signed values hold no floats."""
 
 
-Plain.add_constructor("tag:yaml.org,2002:float", lambda loader, node: loader.construct_scalar(node))
+Plain.add_constructor("tag:yaml.org,2002:float", lambda loader, node: node.value)
 
 
 def signed(study: Study) -> bytes:
@@ -195,4 +200,5 @@ def digest(study: Study) -> str:
 
 def text(study: Study) -> str:
     """The study as a YAML file, defaults left out."""
-    return yaml.safe_dump(study.model_dump(mode="json", exclude_defaults=True) | {"collegium": VERSION}, sort_keys=False, allow_unicode=True)
+    fields = {"collegium": VERSION, **study.model_dump(mode="json", exclude_defaults=True)}
+    return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)

@@ -1,0 +1,238 @@
+"""From words to functions: the only place where a manifest's words become code.
+
+The coordinator calls `stages(study)` and uses what runs on sums; a site also passes the recipe's `Learner`. So the
+coordinator runs no model code and needs no training library. `rows` makes a site's table into what the stages expect.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from collegium import tree as T
+from collegium.algorithms.algorithm import Algorithm
+from collegium.algorithms.averaging import HELD_OUT, TRAINING, VALIDATION, Learner, Pull, averaging
+from collegium.algorithms.columns import texts
+from collegium.algorithms.compare import compare
+from collegium.algorithms.features import Column, encoded, features
+from collegium.algorithms.glm import FAMILIES, glm
+from collegium.algorithms.optimizers import Optimizer, adaptive, sgd
+from collegium.engine.run import Stage
+from collegium.errors import DataError, StudyError
+from collegium.study import layers
+from collegium.study.manifest import Averaging, Glm, Server, Statistics, Study
+from collegium.study.schema import Variable
+from collegium.table import Table
+
+MISSING = "a missing outcome"
+
+
+def stages(study: Study, learner: Learner | None = None) -> list[Stage]:
+    """The computations of a study, in order: prepare, fit, compare; or its statistics."""
+    match study.method:
+        case Averaging():
+            return trained(study, study.method, learner or nowhere())
+        case Glm():
+            return fitted(study, study.method)
+        case Statistics():
+            return described(study, study.method)
+
+
+def trained(study: Study, method: Averaging, learner: Learner) -> list[Stage]:
+    """Federated averaging of a recipe's model, and the comparison sheet."""
+    columns, empty = [column(name, study.variables[name]) for name in study.features], like(study)
+    fit = averaging(
+        learner.train,
+        learner.loss,
+        mu=float(method.mu),
+        normalise=method.normalise,
+        optimizer=optimizer(method.server),
+        patience=method.patience,
+        first=lambda given: first(study, method, given),
+    )
+    prepare = features(columns) if method.standardise else unscaled(features(columns))
+    out = [Stage("features", prepare, 2, empty)]
+    if scale := study.outcome is not None and study.outcome.task == "regression":
+        out.append(Stage("outcome", features([Column("y", "number")]), 2, empty))
+    wrap = (lambda inner: standardised(inner)) if scale else (lambda inner: inner)
+    out.append(Stage("fit", encoded(wrap(fit), columns), method.rounds, empty))
+    return out + compared(study, columns, wrap, fit, learner.score, method.rounds)
+
+
+def fitted(study: Study, method: Glm) -> list[Stage]:
+    """A generalised linear model on complete rows, in the variables' own units unless the manifest standardises."""
+    columns, empty = [column(name, study.variables[name]) for name in study.features], like(study)
+    exact = glm(family=method.family, ridge=float(method.ridge))
+
+    def result(state: T.Tree) -> T.Tree:
+        found = exact.result(state)
+        return {**found, "params": {"coef": found["coef"]}}
+
+    fit = exact._replace(result=result)
+    prepare = features(columns) if method.standardise else unscaled(features(columns))
+    out = [Stage("features", prepare, 2, empty), Stage("fit", encoded(fit, columns, reference=True), method.rounds, empty)]
+    mean = FAMILIES[method.family].mean
+
+    def score(params: T.Tree, table: Table) -> np.ndarray:
+        return mean(params["coef"][0] + np.asarray(table["x"]) @ params["coef"][1:])
+
+    return out + compared(study, columns, lambda inner: inner, fit, score, method.rounds, reference=True)
+
+
+def compared(
+    study: Study,
+    columns: list[Column],
+    wrap: Callable[[Algorithm], Algorithm],
+    fit: Algorithm,
+    score: Callable[[T.Tree, Table], np.ndarray],
+    rounds: int,
+    *,
+    reference: bool = False,
+) -> list[Stage]:
+    """The proof of benefit on held-out patients; none where nobody is held out."""
+    if study.outcome is None or not (study.holding.test or study.holding.column):
+        return []
+    sheet = compare(fit, score, task=study.outcome.task, rounds=rounds)
+    return [Stage("compare", encoded(wrap(sheet), columns, reference=reference), 2, like(study))]
+
+
+def described(study: Study, method: Statistics) -> list[Stage]:
+    """Statistics of every variable."""
+    from collegium.algorithms import statistics  # local: a training study need not load it
+
+    return [Stage(name, algorithm, rounds, like(study)) for name, algorithm, rounds in statistics.description(
+        [column(name, v) for name, v in sorted(study.variables.items())],
+        quantiles=[float(q) for q in method.quantiles], cross=method.cross, correlations=method.correlations,
+    )]  # fmt: skip
+
+
+def column(name: str, variable: Variable) -> Column:
+    """A variable as the column of a computation."""
+    return Column(name, variable.kind, variable.categories or None)
+
+
+def first(study: Study, method: Averaging, given: T.Tree) -> T.Tree:
+    """First weights: those that came with the study, or drawn from the manifest's seed."""
+    if "first" in given:
+        return given["first"]["params"]  # type: ignore[no-any-return]  # a tree's leaf
+    return layers.first(int(given["encoded"]["width"]), method.hidden, layers.outputs(study), study.seed)
+
+
+def optimizer(server: Server) -> Optimizer:
+    """The coordinator's optimiser."""
+    if server.kind == "sgd":
+        return sgd(float(server.lr), float(server.momentum))
+    return adaptive(server.kind, float(server.lr), eps=float(server.tau))
+
+
+def unscaled(prepare: Algorithm) -> Algorithm:
+    """Categories are found, numbers stay in their own units: mean 0, spread 1."""
+
+    def result(state: T.Tree) -> T.Tree:
+        found = prepare.result(state)
+        numbers = found["numbers"]
+        return {**found, "numbers": {**numbers, "mean": np.zeros_like(numbers["mean"]), "sd": np.ones_like(numbers["sd"])}}
+
+    return prepare._replace(result=result)
+
+
+def standardised(inner: Algorithm, stage: str = "outcome") -> Algorithm:
+    """Run `inner` on an outcome with mean 0 and spread 1: a learning rate then fits any unit. Its state is under `inner`."""
+
+    def wrap(scale: T.Tree, state: T.Tree) -> T.Tree:
+        out: dict[str, Any] = {"scale": scale, "inner": state}
+        return out | ({"progress": state["progress"]} if "progress" in state else {})
+
+    def init(given: T.Tree) -> T.Tree:
+        numbers = given[stage]["numbers"]
+        return wrap({"mean": numbers["mean"][0], "sd": numbers["sd"][0]}, inner.init(given))
+
+    def local(shared: T.Tree, table: Table, memory: T.Tree) -> tuple[T.Tree, T.Tree]:
+        y = (np.asarray(table["y"], np.float64) - shared["scale"]["mean"]) / shared["scale"]["sd"]
+        return inner.local(shared["inner"], table.with_columns(y=y), memory)
+
+    return Algorithm(
+        init,
+        local,
+        lambda state, total: wrap(state["scale"], inner.apply(state["inner"], total)),
+        lambda state: inner.done(state["inner"]),
+        lambda state: {"scale": state["scale"], "inner": inner.share(state["inner"])},
+        lambda state: inner.result(state["inner"]),
+        inner.name,
+    )
+
+
+def nowhere() -> Learner:
+    """Stands where a recipe's learner would at a site: the coordinator trains nothing."""
+
+    def refuse(*_: Any) -> Any:
+        raise StudyError("training and scoring run at a site, never at the coordinator")
+
+    def train(params: T.Tree, table: Table, pull: Pull, seed: int) -> tuple[T.Tree, int]:
+        return refuse()  # type: ignore[no-any-return]  # it never returns
+
+    return Learner(train, refuse, refuse)
+
+
+def like(study: Study) -> Table:
+    """An empty table in the form of `rows`: it tells the shapes of every update."""
+    plain = {name for name, v in study.variables.items() if v.kind == "number" or (v.kind == "binary" and not v.categories)}
+    kinds = {name: np.zeros(0) if name in plain else np.zeros(0, np.str_) for name in study.variables}
+    return rows(study, Table(kinds, np.zeros(0, np.str_)))
+
+
+def rows(study: Study, table: Table) -> Table:
+    """A site's checked table as the stages use it: the features, `part`, and `y` or `time` and `event`.
+
+    Rows without outcome are left out, and for a generalised linear model rows with any missing variable. Raises `DataError`.
+    """
+    outcome, columns = study.outcome, {name: table[name] for name in study.features}
+    if outcome is None:
+        return Table({name: table[name] for name in study.variables}, table.patient)
+    if outcome.task == "survival":
+        columns |= {"time": numeric(table, outcome.time), "event": binary(table, outcome.event, study.variables[outcome.event])}
+    elif outcome.task == "regression":
+        columns["y"] = numeric(table, outcome.target)
+    elif outcome.task == "binary":
+        columns["y"] = binary(table, outcome.target, study.variables[outcome.target])
+    else:
+        levels = study.variables[outcome.target].categories
+        found = texts(table, outcome.target)
+        columns["y"] = np.select([found == level for level in levels], np.arange(len(levels), dtype=float), np.nan)
+    ready = Table({**columns, "part": parts(study, table)}, table.patient)
+    known = ~np.any([np.isnan(ready[name]) for name in ("y", "time", "event") if name in ready], axis=0)
+    if isinstance(study.method, Glm):
+        known &= ~np.any([absent(ready[name]) for name in study.features], axis=0)
+    return ready if known.all() else ready.where(known)
+
+
+def absent(values: np.ndarray) -> np.ndarray:
+    """Which values are missing."""
+    return np.isnan(values) if values.dtype.kind == "f" else np.asarray(values == "")
+
+
+def numeric(table: Table, name: str) -> np.ndarray:
+    """A column of numbers."""
+    values = np.asarray(table[name])
+    if values.dtype.kind not in "fiub":
+        raise DataError(f"column {name!r} holds text; the study wants numbers", hint="check its mapping and its decimal sign")
+    return values.astype(np.float64)
+
+
+def binary(table: Table, name: str, variable: Variable) -> np.ndarray:
+    """A yes/no column as 1, 0 and NaN where it is missing."""
+    values = np.asarray(table[name])
+    if values.dtype.kind in "fiub":
+        return values.astype(np.float64)
+    no, yes = variable.categories or ("0", "1")
+    return np.select([values == no, values == yes], [0.0, 1.0], np.nan)
+
+
+def parts(study: Study, table: Table) -> np.ndarray:
+    """What each row is for: training, validation or test; the same for all rows of a patient."""
+    held = study.holding
+    if held.column:
+        names = texts(table, held.column)
+        return np.select([names == "test", names == "validation"], [HELD_OUT, VALIDATION], TRAINING).astype(np.int8)
+    digit = table.tenths(held.salt)
+    return np.select([digit < held.test, digit < held.test + held.validation], [HELD_OUT, VALIDATION], TRAINING).astype(np.int8)

@@ -1,0 +1,148 @@
+"""Sums as integers: exact, order-free, never out of the ring."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collegium import tree as T
+from collegium.engine.fold import fold_bytes
+from collegium.engine.task import frame
+from collegium.errors import UpdateError
+from collegium.privacy import ring
+from tests.trees import Disk, trees
+
+
+def total_of(updates, layout=None):
+    layout = layout or ring.plain(updates[0], len(updates))
+    if asked := ring.ranging(layout):
+        found = [bytes(frame(ring.encode(ring.ranges(u, layout), asked), asked.nbytes)) for u in updates]
+        counts = ring.decode(reader(fold_bytes(asked, found)), asked)[0]["ranges"]
+        layout = ring.settle(layout, counts)
+    vectors = [bytes(frame(ring.encode(u, layout), layout.nbytes)) for u in updates]
+    return layout, vectors, fold_bytes(layout, vectors)
+
+
+def reader(data):
+    return lambda at, size: data[at : at + size]
+
+
+@settings(deadline=None)
+@given(trees(), st.integers(1, 5), st.randoms())
+def test_the_sum_is_right_and_the_order_does_not_matter(tree, sites, random):
+    updates = [T.map(lambda x, k=k: (x * (k + 1)).astype(x.dtype), tree) for k in range(sites)]
+    layout, vectors, total = total_of(updates)
+    random.shuffle(vectors)
+    assert fold_bytes(layout, vectors) == total
+    decoded, clipped, counted = ring.decode(reader(total), layout)
+    assert (clipped, counted) == (0, sites)
+    for name, leaf in T.flatten(tree).items():
+        want = sum(np.asarray(T.flatten(u)[name], np.float64) for u in updates)
+        bits = {"int64": 64, "float64": 40, "float32": 22}[leaf.dtype.name]
+        top = np.abs(want).max(initial=0.0)
+        np.testing.assert_allclose(
+            T.flatten(decoded)[name], want, rtol=0, atol=top * 2.0**-bits + 2.0**-100 if leaf.dtype != "int64" else 0
+        )
+
+
+def test_counts_are_exact_up_to_the_ring():
+    big = {"n": np.array([2**61, -(2**61)])}
+    layout, _, total = total_of([big, big])
+    assert ring.decode(reader(total), layout)[0]["n"].tolist() == [2**62, -(2**62)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+@pytest.mark.parametrize("sites", [1, 2, 3, 7, 128])
+def test_at_the_bound_the_sum_is_exact_and_beyond_it_is_clipped_and_counted(dtype, sites):
+    leaf = ring.Leaf("x", dtype, (3,))
+    layout = ring.Layout((leaf,), sites)
+    limit = layout.limit(leaf)
+    top = int(np.nextafter(np.float64(limit), 0)) if dtype == "float64" else int(np.nextafter(np.float32(limit), np.float32(0)))
+    top = limit if dtype == "int64" else top
+    update = {"x": np.array([top, -top, 0]).astype(dtype)}
+    vectors = [bytes(frame(ring.encode(update, layout), layout.nbytes))] * sites
+    decoded, clipped, _ = ring.decode(reader(fold_bytes(layout, vectors)), layout)
+    assert clipped == 0
+    assert np.array_equal(decoded["x"], np.array([top * sites, -top * sites, 0]).astype(dtype))
+    over = {"x": np.array([limit * 2 + 2, -limit * 2 - 2, 0]).astype(dtype)} if limit < 2**61 else {"x": update["x"]}
+    if limit < 2**61:
+        vectors = [bytes(frame(ring.encode(over, layout), layout.nbytes))] * sites
+        decoded, clipped, _ = ring.decode(reader(fold_bytes(layout, vectors)), layout)
+        assert clipped == 2 * sites
+        assert decoded["x"][0] > 0 > decoded["x"][1]  # it did not wrap round
+
+
+def test_room_is_left_for_growth():
+    layout, _, _ = total_of([{"w": np.array([1.0], np.float32)}] * 3)
+    grown = {"w": np.array([3.9], np.float32)}
+    vectors = [bytes(frame(ring.encode(grown, layout), layout.nbytes))] * 3
+    decoded, clipped, _ = ring.decode(reader(fold_bytes(layout, vectors)), layout)
+    assert clipped == 0
+    assert decoded["w"][0] == pytest.approx(11.7)
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-30, 1e-20, 1e20, 1e23])
+def test_any_size_of_number_finds_its_scale(value):
+    _, _, total = (found := total_of([{"w": np.array([value])}] * 4))
+    decoded = ring.decode(reader(total), found[0])[0]
+    assert decoded["w"][0] == pytest.approx(4 * value, rel=1e-9, abs=1e-36)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nan_is_refused_in_both_phases(bad, dtype):
+    update = {"w": np.array([1.0, bad], dtype)}
+    layout = ring.plain(update, 3)
+    with pytest.raises(UpdateError, match="'w' holds NaN"):
+        ring.ranges(update, layout)
+    with pytest.raises(UpdateError, match="'w' holds NaN"):
+        list(ring.encode(update, layout))
+
+
+@pytest.mark.parametrize(
+    ("update", "says"),
+    [
+        ({"w": np.zeros(3)}, r"shape \(3,\), the round asks for \(2,\)"),
+        ({"w": np.zeros(2, np.float32)}, "dtype float32, the round asks for float64"),
+        ({"v": np.zeros(2)}, "'v' is not asked for"),
+    ],
+)
+def test_an_update_of_another_form_is_refused(update, says):
+    with pytest.raises(UpdateError, match=says):
+        list(ring.encode(update, ring.plain({"w": np.zeros(2)}, 3)))
+
+
+def test_a_dtype_that_no_sum_takes_is_refused():
+    with pytest.raises(UpdateError, match="'w' has dtype int32"):
+        ring.plain({"w": np.zeros(2, np.int32)}, 3)
+
+
+def test_a_layout_survives_json():
+    layout, _, _ = total_of([{"a": np.ones((2, 3), np.float32), "b": np.array(1)}])
+    assert ring.layout_of(layout.document()) == layout
+    assert layout.entries == 7
+
+
+def test_a_vector_is_made_and_read_in_blocks_and_costs_four_bytes_a_weight():
+    disk = Disk(np.linspace(-1, 1, 2 * T.BLOCK + 1, dtype=np.float32))
+    layout = ring.settle(ring.plain({"w": disk}, 2), ring.ranges({"w": disk}, ring.plain({"w": disk}, 2))["ranges"])
+    blocks = list(ring.encode({"w": disk}, layout))
+    assert max(b.nbytes for b in blocks) <= 4 * T.BLOCK
+    assert layout.nbytes == sum(b.nbytes for b in blocks) == 4 * disk.values.size + 4 + ring.TRAILER
+    data = b"".join(b.tobytes() for b in blocks)
+    total, clipped, sites = ring.decode(reader(data), layout)
+    assert isinstance(total["w"], ring.Sum)
+    assert (clipped, sites) == (0, 1)
+    np.testing.assert_allclose(np.asarray(total["w"]), disk.values, atol=1e-6)
+
+
+@given(st.integers(0, 40), st.integers(1, 6))
+def test_pieces_add_up_to_the_whole(narrow, step):
+    update = {"a": np.arange(5), "w": np.arange(narrow, dtype=np.float32)}
+    layout, vectors, total = total_of([update, update])
+    out = np.zeros(layout.nbytes, np.uint8)
+    for vector in vectors:
+        for start in range(0, layout.nbytes, 8 * step):
+            piece = np.frombuffer(vector, np.uint8)[start : start + 8 * step]
+            ring.add(out[start : start + 8 * step], piece, start, layout)
+    assert out.tobytes() == total
