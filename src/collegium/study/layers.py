@@ -11,6 +11,7 @@ hospital can use the finished model without a training library; only training it
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def shapes(inputs: int, hidden: Sequence[int], outputs: int) -> dict[str, tuple[
     """The name and shape of every array, such as `0/weight`: (rows of the layer, what comes in), as `torch.nn.Linear` has it."""
     widths = (inputs, *hidden, outputs)
     out: dict[str, tuple[int, ...]] = {}
-    for layer, (came, goes) in enumerate(zip(widths, widths[1:], strict=False)):
+    for layer, (came, goes) in enumerate(pairwise(widths)):
         out |= {f"{layer}/weight": (goes, came), f"{layer}/bias": (goes,)}
     return out
 
