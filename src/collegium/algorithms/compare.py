@@ -65,8 +65,9 @@ def compare(
     bins: int = 256,
     thresholds: Sequence[float] = (0.1, 0.2, 0.5),
 ) -> Algorithm:
-    """Judge `given[fit][key]` against what each site's own `inner` run gives, on that site's held-out rows, as sums.
+    """Judge `given[fit][key]` against what each site's own run of `inner` gives, on that site's held-out rows, as sums.
 
+    `score(params, table)` is what either model says of each row; `key=""` gives it a whole result, such as a regression's.
     Round 1: every site trains alone for at most `rounds` and measures both models exactly (AUROC, accuracy, R2 or
     concordance; see `metrics.measure`), paired as in DeLong 1988. Rounds 1 and 2 also `evaluate` the joint model on all
     held-out rows together. A site with fewer than `least` held-out patients, one outcome only or a failed training is left
@@ -75,19 +76,21 @@ def compare(
     pooled = evaluate(task, score, bins=bins, classes=classes, thresholds=thresholds, fit=fit, key=key)
 
     def init(given: Tree) -> Tree:
-        return {"start": inner.init(given), "pooled": pooled.init(given)}
+        return {"start": pack(inner.init(given)), "pooled": pooled.init(given)}
 
     def share(state: Tree) -> Tree:
         shared = {"pooled": pooled.share(state["pooled"])}
-        return shared | {"start": pack(state["start"])} if int(state["pooled"]["round"]) == 1 else shared
+        return shared | {"start": state["start"]} if int(state["pooled"]["round"]) == 1 else shared
 
     def local(shared: Tree, table: Table, memory: Tree) -> tuple[Tree, Tree]:
         quality, _ = pooled.local(shared["pooled"], table, {})
         if int(shared["pooled"]["round"]) > 1 or not len(table):
             return {"pooled": quality, "sites": as_sums({})}, memory
+        own: Tree | None
         try:
             with np.errstate(all="ignore"):  # a small site's own training may diverge: that is a result, not a fault
-                own = alone(inner, unpack(shared.get("start", {})), table, memory, rounds).get(key, {})
+                own = alone(inner, unpack(shared.get("start", {})), table, memory, rounds)
+            own = own.get(key, {}) if key else own
         except (CollegiumError, ArithmeticError, np.linalg.LinAlgError):
             own = None
         line = judge(task, score, held_out(table), own, shared["pooled"].get("params", {}), least, classes)
