@@ -17,6 +17,11 @@ def test_flatten_and_unflatten_are_inverses(tree):
     assert all(same(again[name], leaf) for name, leaf in flat.items())
 
 
+def test_an_empty_branch_survives():
+    tree = {"a": {"b": {}}, "c": np.array(1)}
+    assert T.unflatten(T.flatten(tree)) == tree
+
+
 @given(trees())
 def test_a_tree_minus_itself_is_zero(tree):
     assert T.norm(T.sub(tree, tree)) == 0

@@ -17,6 +17,7 @@ from collegium.errors import UpdateError
 
 Tree: TypeAlias = Mapping[str, Any]  # str -> leaf | Tree; keys hold no "/"
 BLOCK = 1 << 18  # elements worked on at a time: 1 or 2 MiB, which stays in the processor's cache
+NOTHING = np.zeros(0, np.int64)  # stands for an empty branch
 
 
 class Lazy:
@@ -94,11 +95,11 @@ def norm(tree: Tree) -> float:
 
 
 def flatten(tree: Tree, prefix: str = "") -> dict[str, Any]:
-    """`{"a": {"b": x}}` becomes `{"a/b": x}`, sorted: the order on the wire."""
+    """`{"a": {"b": x}}` becomes `{"a/b": x}`, sorted: the order on the wire. An empty branch "c" becomes an empty leaf "c/"."""
     out: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            out |= flatten(value, f"{prefix}{key}/")
+            out |= flatten(value, f"{prefix}{key}/") if value else {f"{prefix}{key}/": NOTHING}
         else:
             out[prefix + key] = value if hasattr(value, "shape") else np.asarray(value)
     return dict(sorted(out.items()))  # by the whole path: "a." comes before "a/b"
@@ -112,7 +113,8 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
         node = out
         for parent in parents:
             node = node.setdefault(parent, {})
-        node[name] = leaf
+        if name:
+            node[name] = leaf
     return out
 
 

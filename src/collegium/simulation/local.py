@@ -36,16 +36,21 @@ def walk(
     """All stages of a study over the sites' tables: the run's end, and what each site kept. `watch` sees every place."""
     run, memory = course.begin(stages, len(sites), given), Memory((site, {}) for site in sites)
     while not run.over:
-        stage, shared = stages[run.place.stage], T.map(np.asarray, course.shared(run, stages))
-        kept = {site: memory[site].get(stage.name, {"seed": task.seed(seed, site)}) for site in sites}
-        changes = {site: task.update(stage.algorithm, shared, table, kept[site]) for site, table in sites.items()}
-        number = run.place.round, run.place.stage
-        while not run.over and number == (run.place.round, run.place.stage):  # ranging, then the sum, of the same updates
-            run = close(run, stages, [change for change, _ in changes.values()])
-            watch(run)
-        for site, (_, after) in changes.items():
-            memory[site][stage.name] = after
+        run = play(run, stages, sites, memory, seed, watch)
     return run, memory
+
+
+def play(run: Run, stages: Sequence[Stage], sites: Mapping[str, Table], memory: Memory, seed: int, watch: Callable[[Run], object]) -> Run:
+    """One round: every site's update, then its phases (ranging, the sum) until the run has moved on."""
+    stage, shared, here = stages[run.place.stage], T.map(np.asarray, course.shared(run, stages)), run.place[:2]
+    kept = {site: memory[site].get(stage.name, {"seed": task.seed(seed, site)}) for site in sites}
+    changes = {site: task.update(stage.algorithm, shared, table, kept[site]) for site, table in sites.items()}
+    while run.place[:2] == here and not run.over:
+        run = close(run, stages, [change for change, _ in changes.values()])
+        watch(run)
+    for site, (_, after) in changes.items():
+        memory[site][stage.name] = after
+    return run
 
 
 def close(run: Run, stages: Sequence[Stage], changes: Sequence[T.Tree]) -> Run:

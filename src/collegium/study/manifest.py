@@ -124,8 +124,8 @@ class Study(Part):
             raise ValueError(f"method {self.method.kind!r} needs an outcome: add `outcome: {{task: ..., target: ...}}`")
         if isinstance(self.method, Statistics):
             for pair in self.method.cross:
-                if strange := set(pair) - known:
-                    raise ValueError(f"a cross table names {sorted(strange)[0]!r}, which is not among the variables")
+                if strange := sorted(name for name in pair if name not in known or not self.variables[name].categories):
+                    raise ValueError(f"a cross table names {strange[0]!r}, which is no variable with listed categories")
         if self.outcome and self.outcome.task == "multiclass" and len(self.variables[self.outcome.target].categories) < 3:
             raise ValueError(f"the target {self.outcome.target!r} of a multiclass study lists its categories, three or more")
         if not self.features and not isinstance(self.method, Statistics):

@@ -10,21 +10,20 @@ from typing import Any
 import numpy as np
 
 from collegium import tree as T
+from collegium.algorithms import sketches, statistics
 from collegium.algorithms.algorithm import Algorithm
-from collegium.algorithms.averaging import HELD_OUT, TRAINING, VALIDATION, Learner, Pull, averaging
+from collegium.algorithms.averaging import HELD_OUT, TRAINING, VALIDATION, Learner, Optimizer, Pull, averaging
 from collegium.algorithms.columns import texts
 from collegium.algorithms.compare import compare
 from collegium.algorithms.features import Column, encoded, features
 from collegium.algorithms.glm import FAMILIES, glm
-from collegium.algorithms.optimizers import Optimizer, adaptive, sgd
+from collegium.algorithms.optimizers import adaptive, sgd
 from collegium.engine.run import Stage
 from collegium.errors import DataError, StudyError
 from collegium.study import layers
 from collegium.study.manifest import Averaging, Glm, Server, Statistics, Study
 from collegium.study.schema import Variable
 from collegium.table import Table
-
-MISSING = "a missing outcome"
 
 
 def stages(study: Study, learner: Learner | None = None) -> list[Stage]:
@@ -97,13 +96,34 @@ def compared(
 
 
 def described(study: Study, method: Statistics) -> list[Stage]:
-    """Statistics of every variable."""
-    from collegium.algorithms import statistics  # local: a training study need not load it
+    """Statistics of every variable: all rows, nobody held out."""
+    kinds = {name: v.kind for name, v in sorted(study.variables.items())}
+    values = [name for name, kind in kinds.items() if kind != "category"]
+    numbers = [name for name, kind in kinds.items() if kind == "number"]
+    ranged = {name: edges(study.variables[name]) for name in numbers if study.variables[name].low is not None}
+    categories = [column(name, study.variables[name]) for name, kind in kinds.items() if kind == "category"]
+    out: list[tuple[str, Algorithm, int]] = [("counts", statistics.counts([*kinds]), 1)]
+    if values:
+        out.append(("moments", statistics.moments(values), 2))
+    if numbers:
+        out.append(("quantiles", sketches.quantiles(numbers, [float(q) for q in method.quantiles]), 200))
+    if found := {name: ends for name, ends in ranged.items() if len(ends)}:
+        out.append(("histograms", statistics.histograms(found), 1))
+    if categories:
+        out.append(("categories", features(categories), 2))
+    if method.correlations and len(values) > 1:
+        out.append(("correlations", statistics.correlation(values), 3))
+    for a, b in method.cross:
+        levels = {"row_levels": study.variables[a].categories, "column_levels": study.variables[b].categories}
+        out.append((f"cross {a} {b}", statistics.crosstab(a, b, **levels), 1))
+    return [Stage(name, algorithm, rounds, like(study)) for name, algorithm, rounds in out]
 
-    return [Stage(name, algorithm, rounds, like(study)) for name, algorithm, rounds in statistics.description(
-        [column(name, v) for name, v in sorted(study.variables.items())],
-        quantiles=[float(q) for q in method.quantiles], cross=method.cross, correlations=method.correlations,
-    )]  # fmt: skip
+
+def edges(variable: Variable, bins: int = 20) -> list[float]:
+    """The ends of a histogram's bins, where the manifest says how large the values may be."""
+    if variable.low is None or variable.high is None:
+        return []
+    return [float(x) for x in np.linspace(float(variable.low), float(variable.high), bins + 1)]
 
 
 def column(name: str, variable: Variable) -> Column:
@@ -187,8 +207,8 @@ def rows(study: Study, table: Table) -> Table:
     Rows without outcome are left out, and for a generalised linear model rows with any missing variable. Raises `DataError`.
     """
     outcome, columns = study.outcome, {name: table[name] for name in study.features}
-    if outcome is None:
-        return Table({name: table[name] for name in study.variables}, table.patient)
+    if outcome is None or isinstance(study.method, Statistics):
+        return Table({name: valued(table, name, v) for name, v in study.variables.items()}, table.patient)
     if outcome.task == "survival":
         columns |= {"time": numeric(table, outcome.time), "event": binary(table, outcome.event, study.variables[outcome.event])}
     elif outcome.task == "regression":
@@ -204,6 +224,11 @@ def rows(study: Study, table: Table) -> Table:
     if isinstance(study.method, Glm):
         known &= ~np.any([absent(ready[name]) for name in study.features], axis=0)
     return ready if known.all() else ready.where(known)
+
+
+def valued(table: Table, name: str, variable: Variable) -> np.ndarray:
+    """A variable as a number or, if it is a category, as text."""
+    return binary(table, name, variable) if variable.kind == "binary" else np.asarray(table[name])
 
 
 def absent(values: np.ndarray) -> np.ndarray:
