@@ -96,6 +96,8 @@ def closed(state: Tree, tol: float, fewest: int) -> np.ndarray:
 
 def shortest(low: float, high: float) -> float:
     """The decimal with the fewest digits above `low`, at most `high`: what was written down, if the bracket is narrow."""
+    if low < 0 <= high or max(abs(low), abs(high)) < TINY:
+        return 0.0
     for digits in range(1, 17):
         value = float(f"{(low + high) / 2:.{digits}g}")
         if low < value <= high:
