@@ -84,7 +84,7 @@ def decode(frame: Any) -> dict[str, Any]:
     """Rebuild the tree; arrays are read-only views into `frame`. Raises `FrameError`."""
     view = memoryview(frame).cast("B")
     stored = T.flatten(load(lambda at, count: view[at : at + count], len(view)))
-    return T.unflatten({name: leaf.block(0, T.size(leaf)).reshape(leaf.shape) for name, leaf in stored.items()})
+    return T.unflatten({name: T.block(leaf, 0, T.size(leaf)).reshape(leaf.shape) for name, leaf in stored.items()})
 
 
 def load(read: Read, size: int) -> dict[str, Any]:

@@ -23,7 +23,6 @@ REASONS = {"one_class": "had one outcome only", "too_few": "had too few held-out
 COUNTS = ("compared", "gaining", "alone_better", "gaining_clearly", "alone_clearly", *REASONS)
 SUMS = ("alone", "joint", "gain", "alone_variance", "joint_variance", "gain_variance")
 FEWEST = 2  # sites whose figures may be added and kept: the sum of one is that one's own figure
-EMPTY = "(empty)"  # a frame carries leaves only, so an empty branch of a state travels as an empty leaf
 
 
 def alone(inner: Algorithm, state: Tree, table: Table, memory: Tree, rounds: int) -> Tree:
@@ -89,7 +88,7 @@ def compare(
         own: Tree | None
         try:
             with np.errstate(all="ignore"):  # a small site's own training may diverge: that is a result, not a fault
-                own = alone(inner, unpack(shared.get("start", {})), table, memory, rounds)
+                own = alone(inner, shared["start"], table, memory, rounds)
             own = own.get(key, {}) if key else own
         except (CollegiumError, ArithmeticError, np.linalg.LinAlgError):
             own = None
@@ -108,16 +107,6 @@ def compare(
         return {"task": quality["task"], "pooled": quality, **state.get("sites", {})}
 
     return Algorithm(init, local, apply, lambda state: pooled.done(state["pooled"]), share, result, "compare")
-
-
-def pack(tree: Tree) -> dict[str, Any]:
-    """The tree with each empty branch marked, so that it survives a frame."""
-    return {name: (pack(x) if x else {EMPTY: np.zeros(0)}) if isinstance(x, Mapping) else x for name, x in tree.items()}
-
-
-def unpack(tree: Tree) -> dict[str, Any]:
-    """The inverse of `pack`."""
-    return {name: unpack(x) if isinstance(x, Mapping) else x for name, x in tree.items() if name != EMPTY}
 
 
 # At the site ---------------------------------------------------------------------------------------------------------------
