@@ -6,7 +6,7 @@ import pytest
 from collegium import tree as T
 from collegium.algorithms.algorithm import Algorithm
 from collegium.algorithms.averaging import averaging
-from collegium.algorithms.compare import SUMS, alone, compare, pack, sentence, sheet, unpack
+from collegium.algorithms.compare import SUMS, alone, compare, sentence, sheet
 from collegium.algorithms.roc import auroc, variance
 from collegium.engine.run import Stage
 from collegium.errors import RunError
@@ -213,8 +213,6 @@ def test_the_start_survives_the_wire_and_is_sent_once():
     shared = decode(b"".join(encode(algorithm.share(state))))
     update, _ = algorithm.local(shared, HOSPITALS["a"], {})
     assert int(update["sites"]["compared"]) == 1
-    hollow = {"a": {}, "b": {"c": {"d": {}}}}
-    assert unpack(decode(b"".join(encode(pack(hollow))))) == hollow
     assert "start" not in algorithm.share(algorithm.apply(state, update))
 
 

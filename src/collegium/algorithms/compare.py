@@ -75,7 +75,7 @@ def compare(
     pooled = evaluate(task, score, bins=bins, classes=classes, thresholds=thresholds, fit=fit, key=key)
 
     def init(given: Tree) -> Tree:
-        return {"start": pack(inner.init(given)), "pooled": pooled.init(given)}
+        return {"start": inner.init(given), "pooled": pooled.init(given)}
 
     def share(state: Tree) -> Tree:
         shared = {"pooled": pooled.share(state["pooled"])}
