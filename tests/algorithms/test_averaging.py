@@ -39,7 +39,7 @@ def newton():
         {"optimizer": adaptive("yogi", 0.1)},
         {"optimizer": adaptive("adagrad", 0.3)},
     ],
-    ids="fedavg fedprox fednova fedavgm fedadam fedyogi fedadagrad".split(),
+    ids=["fedavg", "fedprox", "fednova", "fedavgm", "fedadam", "fedyogi", "fedadagrad"],
 )
 def test_first_order_methods_come_near_newton(knobs):
     found = simulate(averaging(train, loss, **knobs), sites(parts=False), rounds=200, given=FIRST)["params"]["w"]

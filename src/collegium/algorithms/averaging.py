@@ -5,6 +5,7 @@ eq. 6, plain local SGD), an `optimizer` at the coordinator FedAvgM, FedAdam, Fed
 """
 
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -30,8 +31,8 @@ class Pull(NamedTuple):
     """What is added to each local gradient: `mu * (params - centre) + shift`; nothing at the defaults."""
 
     mu: float = 0.0
-    centre: T.Tree = {}
-    shift: T.Tree = {}
+    centre: T.Tree = MappingProxyType({})
+    shift: T.Tree = MappingProxyType({})
 
 
 class Train(Protocol):
@@ -111,7 +112,7 @@ def averaging(
         newest = int(state["kept"]["since"]) <= 0
         return {"params": state["params"] if newest else state["kept"]["best"], "rounds": state["round"] - 1}
 
-    share = lambda state: {"params": state["params"], "round": state["round"]}  # noqa: E731 - one line says it
+    share = lambda state: {"params": state["params"], "round": state["round"]}
     return Algorithm(init, local, apply, done, share, result, "averaging")
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from collegium import tree as T
 from collegium.algorithms.algorithm import Algorithm
 from collegium.engine.messages import Place
@@ -50,7 +52,7 @@ def enter(stages: Sequence[Stage], number: int, results: Mapping[str, T.Tree], s
     """The start of a stage: its first state, and a ranging round if its update holds floats."""
     stage = stages[number]
     state = stage.algorithm.init(results)
-    target = ring.plain(stage.algorithm.local(stage.algorithm.share(state), stage.like, {})[0], sites)
+    target = ring.plain(stage.algorithm.local(stage.algorithm.share(state), stage.like, {"seed": np.array(0)})[0], sites)
     asked = ring.ranging(target)
     return Run(Place(number, 1, 1, "range" if asked else "sum"), state, asked or target, target, results)
 

@@ -91,7 +91,8 @@ def compared(
     """The proof of benefit on held-out patients; none where nobody is held out."""
     if study.outcome is None or not (study.holding.test or study.holding.column):
         return []
-    sheet = compare(fit, score, task=study.outcome.task, rounds=rounds)
+    classes = max(layers.outputs(study), 2)
+    sheet = compare(fit, score, task=study.outcome.task, rounds=rounds, classes=classes)
     return [Stage("compare", encoded(wrap(sheet), columns, reference=reference), 2, like(study))]
 
 
