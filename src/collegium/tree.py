@@ -8,6 +8,7 @@ expression over such leaves. `map` over a leaf that is not in memory computes no
 by block when it is written, so a model may be larger than memory. Functions given to `map` must therefore be elementwise.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -39,7 +40,7 @@ class Lazy:
 
 def size(leaf: Any) -> int:
     """How many elements a leaf has."""
-    return int(np.prod(leaf.shape, dtype=np.int64))
+    return math.prod(leaf.shape)
 
 
 def block(leaf: Any, start: int, stop: int) -> np.ndarray:
@@ -98,10 +99,12 @@ def flatten(tree: Tree, prefix: str = "") -> dict[str, Any]:
     """`{"a": {"b": x}}` becomes `{"a/b": x}`, sorted: the order on the wire. An empty branch "c" becomes an empty leaf "c/"."""
     out: dict[str, Any] = {}
     for key, value in tree.items():
-        if isinstance(value, Mapping):
+        if hasattr(value, "shape"):
+            out[prefix + key] = value
+        elif isinstance(value, Mapping):
             out |= flatten(value, f"{prefix}{key}/") if value else {f"{prefix}{key}/": NOTHING}
         else:
-            out[prefix + key] = value if hasattr(value, "shape") else np.asarray(value)
+            out[prefix + key] = np.asarray(value)
     return dict(sorted(out.items()))  # by the whole path: "a." comes before "a/b"
 
 

@@ -10,6 +10,7 @@ inside the sum.
 A vector is: the 64-bit leaves, the 32-bit leaves (zero-padded to eight bytes), then two 64-bit words: entries clipped, sites.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,7 +37,7 @@ class Leaf(NamedTuple):
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def encode(update: T.Tree, layout: Layout) -> Iterator[np.ndarray]:
     flat, clipped = T.flatten(update), 0
     T.check_like(flat, {leaf.name: leaf for leaf in layout.leaves})
     for leaf in layout.leaves:
-        if flat[leaf.name].dtype.name != leaf.dtype:
+        if flat[leaf.name].dtype != leaf.dtype:
             raise UpdateError(f"leaf {leaf.name!r} has dtype {flat[leaf.name].dtype}, the round asks for {leaf.dtype}")
         for piece in T.blocks(flat[leaf.name]):
             whole, over = to_ring(piece, leaf, layout.limit(leaf))
@@ -144,16 +145,17 @@ def to_ring(piece: np.ndarray, leaf: Leaf, limit: int) -> tuple[np.ndarray, int]
     """A block of one leaf as ring integers, and how many of its entries were clipped. Rounds to the nearest integer."""
     if leaf.dtype == "int64":
         over = int(np.count_nonzero((piece > limit) | (piece < -limit)))
-        return np.clip(piece, -limit, limit).view(np.uint64), over
-    T.check_finite(leaf.name, piece)
+        return (np.clip(piece, -limit, limit) if over else piece).astype(np.uint64), over
     kind, whole = (np.float32, np.int32) if leaf.dtype == "float32" else (np.float64, np.int64)
     top = kind(limit)
     if int(top) > limit:  # the float nearest to the limit lies above it
         top = np.nextafter(top, kind(0))
     scaled = piece * kind(2.0**-leaf.exponent)  # a power of two: exact
     np.rint(scaled, out=scaled)
-    over = int(np.count_nonzero(np.abs(scaled) > top))
-    if over:
+    over = 0
+    if len(scaled) and not np.abs(scaled).max() <= top:  # also where there is a NaN
+        T.check_finite(leaf.name, piece)
+        over = int(np.count_nonzero(np.abs(scaled) > top))
         np.clip(scaled, -top, top, out=scaled)
     return scaled.astype(whole).view(np.uint64 if whole is np.int64 else np.uint32), over
 
