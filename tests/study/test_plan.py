@@ -139,6 +139,8 @@ def test_all_rows_of_a_patient_have_one_part_and_a_column_may_say_which():
     s = study("outcome: {task: binary, target: ill}\nmethod: {kind: averaging}\nheld_out: {column: split}")
     split = np.array(["train", "validation", "test"])[np.arange(600) % 3]
     assert plan.parts(s, table().with_columns(split=split)).tolist() == (np.arange(600) % 3).tolist()
+    assert len(plan.like(s)) == 0
+    assert [stage.name for stage in plan.stages(s)] == ["features", "fit", "compare"]
 
 
 def test_text_where_numbers_are_wanted_is_named():

@@ -198,7 +198,8 @@ def nowhere() -> Learner:
 def like(study: Study) -> Table:
     """An empty table in the form of `rows`: it tells the shapes of every update."""
     plain = {name for name, v in study.variables.items() if v.kind == "number" or (v.kind == "binary" and not v.categories)}
-    kinds = {name: np.zeros(0) if name in plain else np.zeros(0, np.str_) for name in study.variables}
+    words = {*study.variables, study.holding.column} - plain - {""}
+    kinds = dict.fromkeys(plain, np.zeros(0)) | dict.fromkeys(sorted(words), np.zeros(0, np.str_))
     return rows(study, Table(kinds, np.zeros(0, np.str_)))
 
 
