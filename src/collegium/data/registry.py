@@ -1,0 +1,101 @@
+"""The tables that a hospital has named for studies: `data add`, `data list`, `data remove`. Only names and places are kept.
+
+>>> from tempfile import TemporaryDirectory
+>>> with TemporaryDirectory() as folder:
+...     file = Path(folder, "stays.csv")
+...     _ = file.write_text("mrn,age\\n1,70\\n")
+...     _ = add(Path(folder), "stays", file, patient="mrn")
+...     [source.patient for source in listed(Path(folder))]
+['mrn']
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from collegium.data import atomic, formats
+from collegium.data.files import nearest, read
+from collegium.errors import ConflictError, DataError, NotFound, StorageError
+from collegium.study.manifest import Study
+from collegium.table import Table
+
+VERSION = 1
+FILE = "data.json"
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+class Source(NamedTuple):
+    """A named file, and what its patient column is called where that differs from the study's name for it."""
+
+    name: str
+    path: str
+    patient: str = ""
+
+    def read(self, study: Study) -> Table:
+        """The study's columns of it. Raises `DataError`."""
+        return read(self.path, study, patient=self.patient)
+
+
+def add(folder: Path, name: str, file: str | Path, *, patient: str = "") -> Source:
+    """Name a file for studies, after a look at its header. Raises `DataError`, and `ConflictError` if the name is taken."""
+    if not NAME.fullmatch(name):
+        raise DataError(f"{name!r} cannot name a table; wanted small letters, digits and . _ -, starting with a letter or digit")
+    known, path = sources(folder), Path(file).expanduser().resolve()
+    if name in known and known[name].path != str(path):
+        raise ConflictError(f"{name!r} names another file here", hint=f"choose another name, or remove it first: data remove {name}")
+    header, _ = formats.load(path, [])
+    if patient and patient not in header:
+        raise DataError(f"{path.name}: there is no column {patient!r} for the patient{nearest(patient, header)}", hint="check --patient")
+    source = Source(name, str(path), patient)
+    keep(folder, {**known, name: source})
+    return source
+
+
+def listed(folder: Path) -> list[Source]:
+    """All named tables, by name."""
+    return [source for _, source in sorted(sources(folder).items())]
+
+
+def find(folder: Path, name: str) -> Source:
+    """The table of that name. Raises `NotFound` naming those there are."""
+    known = sources(folder)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        guess = f"; did you mean {near[0]!r}?" if near else ""
+        raise NotFound(
+            f"no table is called {name!r} here{guess}", hint=f"there are: {', '.join(sorted(known)) or 'none; data add NAME FILE'}"
+        )
+    return known[name]
+
+
+def remove(folder: Path, name: str) -> None:
+    """Forget a name; the file itself stays as it is. Raises `NotFound`."""
+    gone = find(folder, name).name
+    keep(folder, {name: source for name, source in sources(folder).items() if name != gone})
+
+
+def sources(folder: Path) -> dict[str, Source]:
+    """All named tables by name. Raises `StorageError` if the list is damaged."""
+    path = folder / FILE
+    if not path.exists():
+        return {}
+    try:
+        document = json.loads(path.read_text(encoding="utf8"))
+        if document["version"] != VERSION:
+            raise StorageError(
+                f"{FILE} has version {document['version']!r}, this program reads {VERSION}", hint="install the newer version"
+            )
+        return {name: Source(name, str(one["path"]), str(one["patient"])) for name, one in document["tables"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+        raise StorageError(
+            f"{FILE} in {str(folder)!r} is damaged ({type(e).__name__})", hint="remove it and add the tables again"
+        ) from None
+
+
+def keep(folder: Path, known: Mapping[str, Source]) -> None:
+    """Write the list."""
+    tables: dict[str, Any] = {name: {"path": source.path, "patient": source.patient} for name, source in sorted(known.items())}
+    atomic.write(folder / FILE, [json.dumps({"version": VERSION, "tables": tables}, indent=1, ensure_ascii=False).encode()])
