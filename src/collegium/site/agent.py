@@ -1,0 +1,222 @@
+"""The agent: one process that stands for the hospital. It dials out, asks for work, and answers what the policy allows.
+
+It holds the site's key and opens no table: the rows are in a worker without key and network. It may be killed at any moment; the
+next one goes on with the same bytes, because the coordinator knows what was committed and everything else is made again.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from collegium.errors import CollegiumError, StorageError
+from collegium.site import config, state
+from collegium.site.config import Config
+from collegium.site.dial import Dialler, target, way_out
+from collegium.site.ledger import Ledger
+from collegium.site.link import LONG_POLL_S, Link, Stopped
+from collegium.site.part import House, Part, Says
+from collegium.site.pipe import Start, spawn
+from collegium.site.transfer import Cache
+
+log = logging.getLogger("collegium.site.agent")
+TICK_S = 0.25  # how often the agent looks for a word to pause
+AGAIN_S = 5.0  # after leaving a run, before it is offered again
+END_S = 8.0  # for threads to end
+Show = Callable[[str, Says, Says], object]  # (run, what is new, all that is known of the run)
+
+
+def linked(settings: Config, environ: Mapping[str, str], version: str) -> Link:
+    """The way to the site's coordinator, signed with the site's key."""
+    to = target(settings.url)
+    dialler = Dialler(to, way_out(to, settings.proxy, environ), root=settings.root(), ca_file=settings.ca_file)
+    return Link(dialler, config.key_of(settings.folder), settings.coordinator, agent=f"collegium/{version}")
+
+
+def serve(
+    folder: Path,
+    *,
+    tables: Callable[[], dict[str, str]],
+    environ: Mapping[str, str],
+    version: str,
+    show: Show = lambda run, facts, known: None,
+    start: Start = spawn,
+    runs: int = 0,
+) -> None:
+    """Serve the site in `folder` until told to stop, or until `runs` runs are over. Raises what cannot heal by itself."""
+    held = state.only_one(folder)
+    try:
+        agent = Agent(config.load(folder), tables, environ, version, show, start, runs)
+        with signals(agent.stop):
+            agent.serve()
+    finally:
+        os.close(held)
+
+
+@contextlib.contextmanager
+def signals(stop: threading.Event) -> Any:
+    """SIGTERM and SIGINT end the agent in order; only a main thread can listen to them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Agent:
+    """The agent at work."""
+
+    def __init__(
+        self, settings: Config, tables: Callable[[], dict[str, str]], environ: Mapping[str, str],
+        version: str, show: Show, start: Start, runs: int,
+    ) -> None:  # fmt: skip
+        self.settings, self.show, self.left, self.version = settings, show, runs, version
+        self.stop, self.go, self.free = threading.Event(), threading.Event(), threading.Semaphore(settings.studies_at_once)
+        self.link = linked(settings, environ, version)
+        self.link.on_trouble = self.troubled
+        ledger = Ledger(settings.state / "ledger.jsonl")
+        self.house = House(settings, self.link, ledger, Cache(settings.state / "cache"), self.go, tables, start, self.tell)
+        self.parts: dict[str, Part] = {}
+        self.known: dict[str, Says] = {}
+        self.threads: list[threading.Thread] = []
+        self.lock = threading.Lock()
+        self.since, self.changed = int(time.time()), True
+        self.error: CollegiumError | None = None
+
+    def serve(self) -> None:
+        """Look for work until the end, and leave nothing running."""
+        self.listen()
+        self.begin(self.look_for_runs, "look-for-runs")
+        try:
+            while not self.stop.wait(TICK_S):
+                self.listen()
+                self.note()
+        finally:
+            self.end()
+        if self.error:
+            raise self.error
+
+    def begin(self, work: Callable[..., None], name: str, *arguments: Any) -> None:
+        """Work in a thread; an error that cannot heal ends the agent, anything unexpected as well."""
+
+        def guarded() -> None:
+            try:
+                work(*arguments)
+            except Stopped:
+                pass
+            except CollegiumError as e:
+                self.error = self.error or e
+                self.stop.set()
+            except BaseException:
+                log.exception("the agent failed")
+                self.error = self.error or CollegiumError("the agent failed; its log has the details")
+                self.stop.set()
+
+        thread = threading.Thread(target=guarded, name=name, daemon=True)
+        self.threads = [one for one in self.threads if one.is_alive()] + [thread]
+        thread.start()
+
+    def look_for_runs(self) -> None:
+        """Ask for runs that want this site, and take part in as many at once as the settings say."""
+        while not self.stop.is_set():
+            if not self.free.acquire(timeout=TICK_S):
+                continue
+            with self.lock:
+                serving = sorted(self.parts)
+            message = {"run": "", "serving": serving, "answer": None, "line": None, "wait_s": LONG_POLL_S}
+            offer, _ = self.link.steadily(lambda message=message: self.link.work(message))  # type: ignore[misc]  # a bound default
+            self.changed = True
+            if not offer.get("run"):
+                self.free.release()
+                continue
+            part = Part(self.house, offer)
+            with self.lock:
+                self.parts[part.run] = part
+            self.begin(self.take_part, f"run-{part.run}", part)
+
+    def take_part(self, part: Part) -> None:
+        """One run, from its offer to its end."""
+        try:
+            outcome = part.follow()
+        finally:
+            self.free.release()
+        if outcome == "left":
+            self.stop.wait(AGAIN_S)  # the coordinator may ask again: after a pause, what was wrong here may be mended
+        with self.lock:
+            del self.parts[part.run]
+        self.left -= 1
+        if self.left == 0:
+            self.stop.set()
+
+    def tell(self, run: str, facts: Says) -> None:
+        """What is new in a run: for the screen, for the state file, and for the log if it is bad."""
+        with self.lock:
+            known = self.known.setdefault(run, {})
+            known |= {"trouble": ""} | facts
+            self.changed = True
+            if facts.get("trouble") or facts.get("detail"):
+                log.warning("%s: %s", run, facts.get("detail") or facts["trouble"])
+            self.show(run, facts, known)
+
+    def troubled(self, trouble: str) -> None:
+        """The way to the coordinator broke, or is open again."""
+        self.changed = True
+        log.warning("%s", trouble or "the coordinator can be reached again")
+        with self.lock:
+            self.show("", {"says": trouble or "the coordinator can be reached again"}, {})
+
+    def listen(self) -> None:
+        """Follow the word to pause or go on: a worker stops where it is, within a moment."""
+        paused = state.paused(self.settings.folder)
+        if paused != self.go.is_set():
+            return
+        (self.go.clear if paused else self.go.set)()
+        with self.lock:
+            parts = list(self.parts.values())
+        for part in parts:
+            if part.worker:
+                part.worker.hold(paused)
+        self.changed = True
+
+    def note(self) -> None:
+        """Write what the agent is doing, if it changed."""
+        if not self.changed:
+            return
+        self.changed = False
+        with self.lock:
+            runs = {run: dict(known) for run, known in self.known.items()}
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.link.contact)) if self.link.contact else ""
+        facts = {
+            "pid": os.getpid(), "since": self.since, "version": self.version, "paused": not self.go.is_set(), "contact": stamp,
+            "trouble": self.link.trouble, "opened_by": self.link.dialler.opened_by, "runs": runs,
+        }  # fmt: skip
+        try:
+            state.publish(self.settings.folder, facts)
+        except StorageError as e:
+            log.warning("%s", e)
+
+    def end(self) -> None:
+        """Stop at once: end what is under way, end the workers, wait for the threads."""
+        self.stop.set()
+        self.go.set()
+        self.link.close()
+        with self.lock:
+            parts = list(self.parts.values())
+        for part in parts:
+            if part.worker:
+                part.worker.kill()
+        end = time.monotonic() + END_S
+        for thread in self.threads:
+            thread.join(max(0.0, end - time.monotonic()))
+        self.changed = True
+        self.note()
+        self.house.ledger.close()

@@ -1,0 +1,175 @@
+"""What the hospital allows: `policy.yaml` in the site's folder. Without it, and where it is silent, the answer is no.
+
+    level: 1                  # 0 statistics only, 1 also the recipes that come with Collegium
+    recipes: [readmission]    # or "*"
+    min_sites: 3              # a sum of fewer hospitals is not joined
+    publish_line: false       # whether this hospital's own line of results may be shown to the others
+    auto_accept: true         # false: only the studies listed under `studies`, by digest
+    tables:
+      admissions:
+        columns: [age, sex, readmitted]   # or "*"
+        min_rows: 50
+
+A refusal names the rule and its line, so that a steward can tell what to change, if it should be changed at all.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from collegium.errors import PolicyRefusal
+from collegium.site.config import ConfigError
+
+EXAMPLE = """\
+# What studies may do at this hospital. What is not allowed here is refused.
+level: 1                  # 0 statistics only, 1 also the recipes that come with Collegium
+recipes: "*"              # or a list, such as [readmission, tabular]
+min_sites: 3              # a sum of fewer hospitals is not joined
+publish_line: false       # whether this hospital's own line of results may be shown to the others
+auto_accept: false        # false: only the studies whose digests are listed under `studies`
+studies: []
+tables: {}
+#  admissions:
+#    columns: "*"          # or a list, such as [age, sex, readmitted]
+#    min_rows: 50
+"""
+RULES: dict[str, type | tuple[type, ...]] = {
+    "level": int, "recipes": (list, str), "min_sites": int, "publish_line": bool, "auto_accept": bool, "studies": list, "tables": dict,
+}  # fmt: skip
+TABLE_RULES: dict[str, type | tuple[type, ...]] = {"columns": (list, str), "min_rows": int}
+LEVELS = {"statistics": 0}  # every other method trains or fits, level 1
+WORDS = {int: "a whole number", bool: "true or false", list: "a list", dict: "a mapping", (list, str): 'a list or "*"'}
+
+
+@dataclass(frozen=True)
+class TablePolicy:
+    """What may be done with one table."""
+
+    columns: tuple[str, ...] = ()
+    min_rows: int = 10
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The hospital's rules; the defaults allow nothing."""
+
+    path: Path
+    level: int = -1
+    recipes: tuple[str, ...] = ()
+    min_sites: int = 3
+    publish_line: bool = False
+    auto_accept: bool = False
+    studies: tuple[str, ...] = ()
+    tables: Mapping[str, TablePolicy] = field(default_factory=dict)
+    lines: Mapping[str, int] = field(default_factory=dict)
+
+    def at(self, rule: str) -> str:
+        """Where a rule stands, for a refusal."""
+        line = self.lines.get(rule, 0)
+        return f"{self.path.name} line {line}" if line else f"{self.path.name}, which does not set {rule!r}"
+
+
+def load(path: Path) -> Policy:
+    """The policy of a file; one that allows nothing if there is no such file. Raises `ConfigError` with line and nearest name."""
+    if not path.exists():
+        return Policy(path)
+    import yaml  # local: the agent reads its policy when a study asks, and is small until then
+
+    try:
+        root = yaml.compose(path.read_text(), Loader=yaml.SafeLoader)
+        document = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as e:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(e).split())}") from None
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: a policy is a mapping of rules, found {type(document).__name__}")
+    lines = places(root)
+    judged(path, document, RULES, lines, "")
+    for name, rules in document.get("tables", {}).items():
+        if not isinstance(rules, dict):
+            raise ConfigError(
+                f"{path} line {lines[f'tables.{name}']}: table {name!r} wants a mapping such as {{columns: [age], min_rows: 50}}"
+            )
+        judged(path, rules, TABLE_RULES, lines, f"tables.{name}.")
+    if document.get("level", 0) not in (0, 1):
+        raise ConfigError(f"{path} line {lines['level']}: level is {document['level']}; wanted 0 (statistics) or 1 (also built-in recipes)")
+    tables = {
+        str(name): TablePolicy(names(rules.get("columns", ())), rules.get("min_rows", 10), lines[f"tables.{name}"])
+        for name, rules in document.get("tables", {}).items()
+    }
+    rest = {name: value for name, value in document.items() if name not in ("recipes", "studies", "tables")}
+    return Policy(
+        path, recipes=names(document.get("recipes", ())), studies=names(document.get("studies", ())), tables=tables, lines=lines, **rest
+    )  # fmt: skip
+
+
+def names(value: Any) -> tuple[str, ...]:
+    """A list of names; `"*"` alone stands for all."""
+    return (value,) if isinstance(value, str) else tuple(str(item) for item in value)
+
+
+def places(node: Any, prefix: str = "") -> dict[str, int]:
+    """The line of every key of a YAML document, by its path."""
+    out: dict[str, int] = {}
+    for key, value in node.value if node is not None and node.id == "mapping" else ():
+        out[f"{prefix}{key.value}"] = key.start_mark.line + 1
+        out |= places(value, f"{prefix}{key.value}.")
+    return out
+
+
+def judged(path: Path, found: dict[str, Any], rules: Mapping[str, Any], lines: Mapping[str, int], prefix: str) -> None:
+    """Refuse rules that are not known or of another type: a rule with a slip of the pen protects nobody."""
+    for name, value in found.items():
+        where = f"{path} line {lines.get(f'{prefix}{name}', 0)}"
+        if name not in rules:
+            near = difflib.get_close_matches(str(name), rules, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known rules: {', '.join(rules)}"
+            raise ConfigError(f"{where}: rule {name!r} is not known", hint=hint)
+        if not isinstance(value, rules[name]) or (isinstance(value, bool) and rules[name] is not bool):
+            raise ConfigError(f"{where}: {name} is {str(value)[:40]!r}; wanted {WORDS[rules[name]]}")
+        if isinstance(value, str) and value != "*":
+            raise ConfigError(f'{where}: {name} is {value!r}; wanted a list of names, or "*" for all')
+
+
+def check(policy: Policy, study: Mapping[str, Any], digest: str, table: str) -> TablePolicy:
+    """What the policy allows of `table` to a study (a manifest as JSON). Raises `PolicyRefusal`, naming the rule that said no."""
+    title, method = repr(str(study["title"])), study["method"]
+    if not policy.path.exists():
+        raise PolicyRefusal(f"study {title} may not run: this site has no policy", hint=f"write {policy.path} first")
+    if (wanted := LEVELS.get(method["kind"], 1)) > policy.level:
+        raise PolicyRefusal(f"study {title} fits a model (level {wanted}), this site allows level {policy.level}; see {policy.at('level')}")
+    recipe = str(method.get("recipe", method["kind"]))
+    if wanted and "*" not in policy.recipes and recipe not in policy.recipes:
+        raise PolicyRefusal(f"study {title} uses the recipe {recipe!r}, which this site does not allow; see {policy.at('recipes')}")
+    if int(study["sites"]["minimum"]) < policy.min_sites:
+        few = f"adds up as few as {study['sites']['minimum']} sites, this site joins sums of {policy.min_sites} or more"
+        raise PolicyRefusal(f"study {title} {few}; see {policy.at('min_sites')}")
+    if not policy.auto_accept and not any(len(name) >= 8 and digest.startswith(name) for name in policy.studies):
+        raise PolicyRefusal(
+            f"study {title} was not accepted by this site's steward; see {policy.at('studies')}",
+            hint=f"to accept it, add {digest[:16]} to `studies` in {policy.path.name}",
+        )
+    rules = policy.tables.get(table)
+    if rules is None:
+        raise PolicyRefusal(f"study {title} would read a table that this site's policy does not list; see {policy.at('tables')}")
+    if "*" not in rules.columns and (more := sorted(read_by(study) - set(rules.columns))):
+        line = policy.lines.get(f"tables.{table}.columns", rules.line)
+        raise PolicyRefusal(f"study {title} reads {more}, which this site's policy does not list; see {policy.path.name} line {line}")
+    return rules
+
+
+def check_rows(policy: Policy, study: Mapping[str, Any], table: str, rows: int) -> None:
+    """Raise `PolicyRefusal` if the table has too few rows to hide one patient among them. Their number is not told."""
+    rules = policy.tables[table]
+    if 0 < rows < rules.min_rows:
+        line = policy.lines.get(f"tables.{table}.min_rows", rules.line)
+        fewer = f"finds fewer rows at this site than its policy wants ({rules.min_rows})"
+        raise PolicyRefusal(f"study {str(study['title'])!r} {fewer}; see {policy.path.name} line {line}")
+
+
+def read_by(study: Mapping[str, Any]) -> set[str]:
+    """Every column that a study reads."""
+    held = (study.get("held_out") or {}).get("column", "")
+    return set(study["variables"]) | {name for name in (study.get("patient", ""), held) if name}

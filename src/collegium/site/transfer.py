@@ -1,0 +1,130 @@
+"""Large things, resumed where they were cut: updates go up in chunks, models come down into a cache that is named by content.
+
+A chunk is the unit that is sent again after a cut. A download goes on at the byte where it broke. Nothing is believed but
+the BLAKE3 digest of the whole.
+"""
+
+import hashlib
+import http.client
+import mmap
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import blake3
+
+from collegium.errors import LinkError, StorageError
+from collegium.site.dial import HopError
+from collegium.site.link import BYTES, Link, Stopped, broken
+
+CHUNK = 4 << 20
+PIECE = 1 << 20
+
+
+def operation(run: str, place: Iterable[Any], site: str) -> str:
+    """The name of an upload, which follows from what it is: the same upload after a restart has the same name."""
+    return hashlib.sha256("|".join([run, *map(str, place), site]).encode()).hexdigest()
+
+
+def upload(link: Link, op: str, run: str, file: Path) -> int:
+    """Bring a file to the coordinator, chunk by chunk, only those that are missing there; returns the chunks sent."""
+    sent = 0
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as whole, memoryview(whole) as view:
+
+        def missing() -> int:
+            nonlocal sent
+            here = set(link.call("GET", f"/v1/uploads/{op}", query=f"run={run}").json()["chunks"])
+            for number in range(-(-len(view) // CHUNK)):
+                if number not in here:
+                    with view[number * CHUNK : (number + 1) * CHUNK] as chunk:
+                        link.call("PUT", f"/v1/uploads/{op}/{number}", query=f"run={run}", body=chunk, kind=BYTES)
+                    sent += 1
+            return sent
+
+        return link.steadily(missing)
+
+
+class Cache:
+    """Blobs by the digest of their bytes. A file that an earlier process left is hashed once before it is believed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.known = folder, set[str]()
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def fetch(self, link: Link, digest: str, nbytes: int) -> Path:
+        """The blob as a file, downloaded unless it is here."""
+        path = self.folder / digest
+        if digest not in self.known:
+            if not (path.exists() and path.stat().st_size == nbytes and hashed(path).hexdigest() == digest):
+                link.steadily(lambda: download(link, digest, nbytes, path))
+            self.known.add(digest)
+        return path
+
+    def keep(self, digests: Iterable[str]) -> None:
+        """Delete every other blob."""
+        wanted = set(digests)
+        for path in self.folder.iterdir():
+            if path.name.removesuffix(".part") not in wanted:
+                path.unlink(missing_ok=True)
+                self.known.discard(path.name)
+
+
+def hashed(path: Path) -> blake3.blake3:
+    """The running digest of a file's bytes."""
+    running, buffer = blake3.blake3(), memoryview(bytearray(PIECE))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            running.update(buffer[:count])
+    return running
+
+
+def download(link: Link, digest: str, nbytes: int, path: Path) -> None:
+    """Bring a blob here, going on with the part that an earlier try left. Raises `LinkError`."""
+    part = path.with_name(path.name + ".part")
+    at = part.stat().st_size if part.exists() else 0
+    running = hashed(part) if at else blake3.blake3()
+    if at < nbytes or not part.exists():
+        at = receive(link, digest, nbytes, part, at, running)
+    if at < nbytes:
+        raise HopError("http", f"a download of {nbytes} bytes was cut at {at}; it goes on there")
+    if at > nbytes or running.hexdigest() != digest:
+        part.unlink()
+        raise HopError("content", f"a download of {nbytes} bytes was altered on the way: its digest is not the one asked for")
+    os.replace(part, path)  # without fsync: a file that a power cut left short is found out by its digest and fetched again
+
+
+def receive(link: Link, digest: str, nbytes: int, part: Path, at: int, running: blake3.blake3) -> int:
+    """Append what comes to `part`; returns how many bytes it holds."""
+    route = f"/v1/blobs/{digest}"
+    signature, headers = link.sign("GET", route, "", b"", BYTES)
+    connection, _ = link.take()
+    whole = False
+    try:
+        response = link.ask(connection, "GET", route, b"", headers | ({"range": f"bytes={at}-"} if at else {}))
+        if response.status not in (200, 206):
+            told = response.read(PIECE)
+            link.refused(response.status, dict(response.getheaders()), told, signature)
+            return at  # signed again by the next try
+        if response.status == 200 and at:  # a gateway dropped the range: all of it comes again
+            at = 0
+            running.reset()
+        with part.open("r+b" if at else "wb", buffering=0) as file:
+            file.seek(at)
+            buffer = memoryview(bytearray(min(PIECE, max(nbytes - at, 1))))
+            while at <= nbytes and (count := response.readinto(buffer)):
+                file.write(buffer[:count])
+                running.update(buffer[:count])
+                at += count
+        whole = at == nbytes and response.isclosed()
+    except (OSError, http.client.HTTPException) as e:
+        if link.stop.is_set():
+            raise Stopped from None
+        if isinstance(e, LinkError | TimeoutError | ConnectionError | http.client.HTTPException):
+            raise broken(e, link.dialler) from None
+        raise StorageError(
+            f"{part} cannot be written: {e.strerror}", hint="make room on the disk; the download goes on by itself"
+        ) from None
+    finally:
+        (link.rest if whole else link.drop)(connection)
+    return at

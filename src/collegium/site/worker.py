@@ -1,0 +1,204 @@
+"""The process that holds the patients' rows: one for each study, warm from its first task to its last.
+
+It has no key and uses no network. Tasks come in on a pipe and sums go out on a pipe; the agent, which has the keys, decides
+what is sent. An error's text stays here, in the log: only a code and a sentence without data go further.
+"""
+
+import errno
+import importlib
+import logging
+import mmap
+import os
+import re
+import select
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import blake3
+import numpy as np
+
+from collegium import tree as T
+from collegium import wire
+from collegium.engine import task as tasks
+from collegium.engine.messages import Task, task_of
+from collegium.engine.run import Stage
+from collegium.errors import CollegiumError, StudyError
+from collegium.site.frames import INLINE, receive, send
+from collegium.site.memory import Memory
+from collegium.study import manifest, plan
+from collegium.study.manifest import Averaging, Study
+from collegium.table import Table
+
+log = logging.getLogger("collegium.site.worker")
+SAYS = {
+    "data": "the site's table does not fit the study",
+    "study": "this site's Collegium cannot run the study as written",
+    "update": "the site's update did not have the form that the round asks for",
+    "frame": "the state came damaged, or the update held numbers that are none",
+    "storage": "the site's disk is full or cannot be written",
+    "failed": "the computation failed at the site",
+}
+FINAL = ("data", "study")  # cannot heal within a run
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+class Change(NamedTuple):
+    """One round's update: made once, however often and in whichever phase the round is asked."""
+
+    stage: int
+    round: int
+    state: str
+    update: T.Tree
+    after: T.Tree
+
+
+class Bench:
+    """A study at work on this site's rows."""
+
+    def __init__(self, study: Study, stages: Sequence[Stage], table: Table, folder: Path, site: str) -> None:
+        self.study, self.stages, self.table, self.folder = study, stages, table, folder
+        self.memory = Memory(folder / "memory", tasks.seed(study.seed, site))
+        self.change: Change | None = None
+
+    def answer(self, task: Task, state: Any) -> tuple[dict[str, Any], Any]:
+        """The vector that a task asks for: its digest and size, and the bytes themselves or the file they are in."""
+        stage = self.stages[task.place.stage]
+        self.memory.settle([s.name for s in self.stages], task.counted, task.place)
+        now = task.place.stage, task.place.round, task.state
+        if self.change is None or self.change[:3] != now:
+            self.change = None  # lets go of the former update before the next is made
+            shared = T.map(np.asarray, wire.decode(state))
+            update, after = tasks.update(stage.algorithm, shared, self.table, self.memory.of(stage.name))
+            self.change = Change(*now, update, after)
+        self.memory.suspend(stage.name, task.place, self.change.after)
+        pieces = tasks.vector(self.change.update, task.layout, task.place.phase)
+        line = shown(self.change.after.get("line", {}))
+        if task.layout.nbytes <= INLINE:
+            vector = tasks.frame(pieces, task.layout.nbytes)
+            return {"digest": blake3.blake3(vector).hexdigest(), "nbytes": len(vector), "line": line}, vector
+        return {**spooled(pieces, self.folder / "spool"), "line": line}, b""
+
+
+def spooled(pieces: Any, folder: Path) -> dict[str, Any]:
+    """Write a vector to a file as it is made; a few MiB of it are in memory at a time.
+
+    Without fsync: what a power cut takes is made again from the same state, rows and seed, to the same bytes.
+    """
+    folder.mkdir(exist_ok=True)
+    path, part = folder / "vector", folder / "vector.part"
+    running, nbytes = blake3.blake3(), 0
+    path.unlink(missing_ok=True)
+    with part.open("wb", buffering=0) as file:
+        for piece in pieces:
+            raw = piece.view(np.uint8).data
+            running.update(raw)
+            nbytes += len(raw)
+            while raw:
+                raw = raw[file.write(raw) :]
+    os.replace(part, path)
+    return {"digest": running.hexdigest(), "nbytes": nbytes, "spool": str(path)}
+
+
+def shown(line: Mapping[str, Any]) -> dict[str, str]:
+    """The site's own line of results as text, for the site and for whom its policy shows it."""
+    return {name: repr(np.asarray(value).item()) for name, value in line.items() if np.ndim(value) == 0}
+
+
+def opened(says: Mapping[str, Any]) -> tuple[Bench, int]:
+    """The study made ready: its stages, and its rows, read and checked; and how many rows the table has."""
+    study = manifest.read(says["manifest"])
+    if manifest.digest(study) != says["study"]:
+        raise StudyError("the manifest is not the one whose digest was announced", hint="bring both sides to one release")
+    learner = None
+    if isinstance(study.method, Averaging):
+        learner = room("recipes").find(study.method.recipe).learner(study)
+    table = room("data.quality").ready(room("data.files").read(Path(says["table"]), study), study)
+    bench = Bench(study, plan.stages(study, learner), plan.rows(study, table), Path(says["folder"]), says["site"])
+    return bench, len(table)
+
+
+def room(name: str) -> Any:
+    """A part of Collegium that only a worker needs; a site without that part's extras is told so."""
+    try:
+        return importlib.import_module(f"collegium.{name}")
+    except ImportError as e:
+        raise StudyError(f"this site lacks {e.name!r}", hint="install Collegium with the extras that the study needs") from e
+
+
+def failure(error: BaseException, study: Study | None) -> dict[str, Any]:
+    """What may be told of an error: its code, and a sentence that names at most variables of the manifest."""
+    code = error.code if isinstance(error, CollegiumError) and error.code in SAYS else "failed"
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        code = "storage"
+    if isinstance(error, MemoryError):
+        return {"failure": "failed", "says": "the site has too little memory for the study", "final": False, "detail": str(error)}
+    text = str(error)
+    public = sorted(name for name in (study.variables if study else ()) if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text))
+    at = f" at {', '.join(map(repr, public[:5]))}" if public else ""
+    hint = f"; way out: {error.hint}" if isinstance(error, CollegiumError) and error.hint else ""
+    return {"failure": code, "says": f"{SAYS[code]}{at}; its log has the details", "final": code in FINAL, "detail": text + hint}
+
+
+def serve(inward: int, outward: int) -> None:
+    """Answer the agent's messages until it is gone."""
+    bench: Bench | None = None
+    while (message := receive(inward)) is not None:
+        says, payload = message
+        try:
+            if says["do"] == "open":
+                bench, rows = opened(says)
+                send(outward, {"rows": rows, "stages": [stage.name for stage in bench.stages]})
+            elif says["do"] == "task" and bench is not None:
+                with Shared(says.get("state", ""), payload) as state:
+                    send(outward, *bench.answer(task_of(says["task"]), state))
+        except Exception as e:
+            log.exception("%s", says["do"])
+            send(outward, failure(e, bench.study if bench else readable(says)))
+
+
+def readable(says: Mapping[str, Any]) -> Study | None:
+    """The study of a message, if it can be read at all."""
+    try:
+        return manifest.read(says.get("manifest"))
+    except CollegiumError:
+        return None
+
+
+class Shared:
+    """The state that came with a task: inside the message, or a file that is mapped and not copied."""
+
+    def __init__(self, path: str, payload: memoryview) -> None:
+        self.path, self.payload = path, payload
+
+    def __enter__(self) -> Any:
+        if not self.path:
+            return self.payload
+        with open(self.path, "rb") as file:
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))  # unmapped when the last array over it is gone
+
+    def __exit__(self, *_: object) -> None:
+        self.payload.release()
+
+
+def leave_with(inward: int) -> None:
+    """End at once when the agent is gone: a training that nobody waits for must not go on for hours."""
+    poll = select.poll()
+    poll.register(inward, 0)  # asks for nothing, and so hears of nothing but the pipe's end
+    poll.poll()
+    os._exit(0)
+
+
+def main() -> None:
+    """The worker's life: messages on standard input, answers on standard output, all else into the log."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    outward = os.dup(1)
+    os.dup2(2, 1)  # what a library prints goes into the log, not into the answers
+    threading.Thread(target=leave_with, args=(0,), daemon=True).start()
+    serve(0, outward)
+
+
+if __name__ == "__main__":
+    main()
