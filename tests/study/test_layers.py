@@ -70,3 +70,16 @@ def test_weights_of_another_model_are_told_apart():
 def test_no_input_is_refused():
     with pytest.raises(StudyError, match="no input"):
         layers.first(0, (), 1, seed=1)
+
+
+def test_large_weights_are_drawn_while_they_are_written():
+    params = layers.first(3, (600, 600), 1, seed=4)
+    large = params["1"]["weight"]
+    assert isinstance(large, layers.Drawn)
+    whole = np.asarray(large)
+    assert whole.shape == (600, 600)
+    for start, stop in [(0, 7), (5, 1000), (359_990, 360_000)]:
+        assert np.array_equal(large.block(start, stop), whole.reshape(-1)[start:stop])
+    bits = np.random.Philox(4).random_raw(3 * 600 + 600 + 360_000)[2400:]
+    bound = 1 / np.sqrt(600)
+    assert np.array_equal(whole.reshape(-1), ((2 * ((bits >> 40) / 2.0**24) - 1) * bound).astype(np.float32))

@@ -44,13 +44,32 @@ def first(inputs: int, hidden: Sequence[int], outputs: int, seed: int) -> dict[s
     """
     if inputs < 1:
         raise StudyError("the model has no input: no variable gave a column to learn from", hint="check the variables of the manifest")
-    bits = np.random.Philox(seed)  # its raw bits never change; NumPy promises less for the distributions made of them
-    sizes, out = shapes(inputs, hidden, outputs), {}
+    sizes, out, at = shapes(inputs, hidden, outputs), {}, 0
     for name, shape in sizes.items():
-        bound = 1 / np.sqrt(sizes[f"{name.split('/')[0]}/weight"][1])
-        share = (bits.random_raw(int(np.prod(shape))) >> 40) / 2.0**24
-        out[name] = ((2 * share - 1) * bound).astype(np.float32).reshape(shape)
+        leaf = Drawn(seed, at, shape, 1 / np.sqrt(sizes[f"{name.split('/')[0]}/weight"][1]))
+        out[name] = leaf if T.size(leaf) > T.BLOCK else np.asarray(leaf)  # a large one is drawn while it is written
+        at += T.size(leaf)
     return T.unflatten(out)
+
+
+class Drawn:
+    """An array of random weights that is never whole in memory: the numbers from place `at` of the seed's stream."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, seed: int, at: int, shape: tuple[int, ...], bound: float) -> None:
+        self.seed, self.at, self.shape, self.bound = seed, at, shape, bound
+
+    def block(self, start: int, stop: int) -> np.ndarray:
+        """Elements `start` to `stop` of the flattened array."""
+        bits = np.random.Philox(self.seed)  # its raw bits never change; NumPy promises less for the distributions made of them
+        before, extra = divmod(self.at + start, 4)  # it draws four at a time
+        bits.advance(before)
+        share = (bits.random_raw(stop - start + extra)[extra:] >> 40) / 2.0**24
+        return np.asarray((2 * share - 1) * self.bound, np.float32)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.block(0, T.size(self)).reshape(self.shape).astype(dtype or self.dtype, copy=False)
 
 
 def order(params: T.Tree) -> list[str]:
