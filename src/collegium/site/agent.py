@@ -41,7 +41,6 @@ def linked(settings: Config, environ: Mapping[str, str], version: str) -> Link:
 def serve(
     folder: Path,
     *,
-    tables: Callable[[], dict[str, str]],
     environ: Mapping[str, str],
     version: str,
     show: Show = lambda run, facts, known: None,
@@ -51,7 +50,7 @@ def serve(
     """Serve the site in `folder` until told to stop, or until `runs` runs are over. Raises what cannot heal by itself."""
     held = state.only_one(folder)
     try:
-        agent = Agent(config.load(folder), tables, environ, version, show, start, runs)
+        agent = Agent(config.load(folder), environ, version, show, start, runs)
         with signals(agent.stop):
             agent.serve()
     finally:
@@ -76,7 +75,7 @@ class Agent:
     """The agent at work."""
 
     def __init__(
-        self, settings: Config, tables: Callable[[], dict[str, str]], environ: Mapping[str, str],
+        self, settings: Config, environ: Mapping[str, str],
         version: str, show: Show, start: Start, runs: int,
     ) -> None:  # fmt: skip
         self.settings, self.show, self.left, self.version = settings, show, runs, version
@@ -84,7 +83,7 @@ class Agent:
         self.link = linked(settings, environ, version)
         self.link.on_trouble = self.troubled
         ledger = Ledger(settings.state / "ledger.jsonl")
-        self.house = House(settings, self.link, ledger, Cache(settings.state / "cache"), self.go, tables, start, self.tell)
+        self.house = House(settings, self.link, ledger, Cache(settings.state / "cache"), self.go, start, self.tell)
         self.parts: dict[str, Part] = {}
         self.known: dict[str, Says] = {}
         self.threads: list[threading.Thread] = []

@@ -17,7 +17,7 @@ from collegium import identity
 from collegium.errors import IdentityError, NotFound, StorageError, StudyError
 from collegium.identity import Key
 
-FIELDS = {
+FIELDS: dict[str, dict[str, type]] = {
     "": {"site": str, "federation": str},
     "coordinator": {"url": str, "key": str},
     "network": {"proxy": str, "ca_file": str},
@@ -155,6 +155,17 @@ def settle(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def tables(folder: Path) -> list[str]:
+    """The names of the tables that the hospital named with `data add`. Read here, so that the agent need not load table readers."""
+    path = folder / "data.json"
+    if not path.exists():
+        return []
+    try:
+        return sorted(json.loads(path.read_text())["tables"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise StorageError(f"{path} is damaged", hint="remove it and add the tables again") from None
 
 
 def key_of(folder: Path) -> Key:

@@ -5,7 +5,8 @@ address shows a key, and only the right one has that fingerprint and can sign. E
 lost answer; the site's key is made once and never leaves its file.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,12 +95,9 @@ def introduced(link: Link, request: dict[str, str]) -> dict[str, Any]:
         raise IdentityError(f"the coordinator did not take the join code: {e}", hint=e.hint or "ask for a new code") from None
 
 
-def again(call: Any) -> Any:
+def again(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The result of a call that is tried a few times when the way is broken."""
-    for left in range(TRIES - 1, -1, -1):
-        try:
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(LinkError):
             return call()
-        except LinkError:
-            if not left:
-                raise
-    return None
+    return call()

@@ -72,6 +72,7 @@ class Link:
         self.dialler, self.key, self.coordinator, self.agent = dialler, key, coordinator, agent
         self.fingerprint = identity.fingerprint(coordinator) if coordinator else ""
         self.boot, self.counter = "0", time.time_ns() // 1000  # a restarted agent is ahead of its former self
+        self.leap = 1 << 40  # how far ahead to go when a counter is refused: 12 days of a clock that was set back
         self.stop = threading.Event()
         self.lock = threading.Lock()
         self.idle: list[Connection] = []
@@ -104,7 +105,8 @@ class Link:
         if code == "boot":
             with self.lock:
                 if told.get("boot") == self.boot:  # this very boot was signed: it is the counter that was refused
-                    self.counter += 1 << 40
+                    self.counter = max(self.counter + self.leap, int(told.get("counter", 0)))
+                    self.leap <<= 6
                 self.boot = str(told.get("boot"))
             return
         if code == "busy" or status == 503:
@@ -244,7 +246,10 @@ class Link:
         """Keep a connection for the next request."""
         connection.rested = time.monotonic()
         with self.lock:
-            self.idle.append(connection)
+            if not self.stop.is_set():
+                self.idle.append(connection)
+                return
+        self.drop(connection)
 
     def drop(self, connection: Connection) -> None:
         """A connection that is of no more use."""
@@ -256,7 +261,11 @@ class Link:
         """End every request that is under way, within moments; they raise `Stopped`."""
         self.stop.set()
         with self.lock:
+            rested, self.idle = self.idle, []
+            self.live.difference_update(rested)
             socks = [connection.sock for connection in self.live if connection.sock]
+        for connection in rested:
+            connection.close()
         for sock in socks:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)  # of the plain socket: TLS state belongs to the reading thread

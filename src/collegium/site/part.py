@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from collegium.errors import (
     UpdateError,
 )
 from collegium.site import policy
-from collegium.site.config import Config, settle, write
+from collegium.site.config import Config, settle, tables, write
 from collegium.site.frames import INLINE, canonical
 from collegium.site.ledger import Ledger
 from collegium.site.link import LONG_POLL_S, Link, Stopped
@@ -51,7 +52,6 @@ class House:
     ledger: Ledger
     cache: Cache
     go: threading.Event  # cleared while the site is paused
-    tables: Callable[[], dict[str, str]]  # the tables that the hospital registered: name -> file
     start: Start
     tell: Tell
 
@@ -115,9 +115,9 @@ class Part:
         """Hand in and wait for what comes next; an answer that is refused is not sent again."""
         link, started = self.house.link, time.monotonic()
         line, self.publish = self.publish, None
-        message = {"run": self.run, "serving": [], "answer": answer, "line": line, "wait_s": LONG_POLL_S}
+        message: Says = {"run": self.run, "serving": [], "answer": answer, "line": line, "wait_s": LONG_POLL_S}
         try:
-            reply = link.steadily(lambda: link.work(message, vector))
+            reply, state = link.steadily(lambda: link.work(message, vector))
         except (ConflictError, UpdateError, FrameError) as e:
             self.tell(trouble=f"the coordinator did not take an answer: {e}")
             link.stop.wait(1)
@@ -126,7 +126,7 @@ class Part:
             return {"status": "stopped", "says": str(e)}, b""
         if reply.get("task") is None and str(reply["status"]) not in ENDED and time.monotonic() - started < 0.5:
             link.stop.wait(0.5)  # a coordinator that does not hold the request must not be asked without end
-        return reply
+        return reply, state
 
     def prepare(self) -> None:
         """Be admitted by the policy, and open the worker on the rows. Raises `Left`."""
@@ -136,7 +136,8 @@ class Part:
         self.folder.mkdir(parents=True, exist_ok=True)
         opening = {
             "do": "open", "manifest": self.manifest, "study": self.study, "site": self.house.config.site, "folder": str(self.folder),
-            "table": self.house.tables()[self.table],
+            "home": str(self.house.config.folder),
+            "table": self.table,
         }  # fmt: skip
         log = self.house.config.folder / "log" / f"worker-{self.run}.log"
         self.worker = Worker(opening, log, threads=self.house.config.threads, start=self.house.start)
@@ -171,7 +172,7 @@ class Part:
 
     def chosen(self) -> str:
         """The table for this study: the first registered one that the policy lists and opens to it."""
-        names = [name for name in self.house.tables() if name in self.policy.tables]
+        names = [name for name in tables(self.house.config.folder) if name in self.policy.tables]
         for name in names:
             try:
                 policy.check(self.policy, self.manifest, self.study, name)
@@ -191,8 +192,8 @@ class Part:
             self.admit()
             stage, number, _, phase = task["place"]
             self.tell(stage=stage, round=number, phase=phase, doing="computing")
-            worker = self.worker
-            told, vector = self.asked(lambda: worker.ask({"do": "task", "task": task, "state": path}, b"" if path else state))
+            question: Says = {"do": "task", "task": task, "state": path}
+            told, vector = self.asked(partial(self.worker.ask, question, b"" if path else state))
             if told.get("failure") != "storage":
                 break
             self.pause(str(told["says"]))
@@ -281,7 +282,7 @@ class Part:
     def hand_in_failure(self, task: Says, left: Left) -> None:
         """Tell the coordinator why this site leaves the run."""
         self.tell(status="left", says=left.says, detail=str(left))
-        message = {
+        message: Says = {
             "run": self.run,
             "serving": [],
             "answer": self.refusal(task, left.code, left.says, final=True),

@@ -51,7 +51,8 @@ def spawn(log: Path, threads: int) -> Child:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, bufsize=0, start_new_session=True,
             env=environment(os.environ, threads),
         )  # fmt: skip
-    assert process.stdin and process.stdout
+    assert process.stdin
+    assert process.stdout
     to, back = os.dup(process.stdin.fileno()), os.dup(process.stdout.fileno())
     process.stdin.close()
     process.stdout.close()

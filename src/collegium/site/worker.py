@@ -112,10 +112,11 @@ def opened(says: Mapping[str, Any]) -> tuple[Bench, int]:
     study = manifest.read(says["manifest"])
     if manifest.digest(study) != says["study"]:
         raise StudyError("the manifest is not the one whose digest was announced", hint="bring both sides to one release")
-    learner = None
+    table, learner = room("data.registry").find(Path(says["home"]), says["table"]).read(study), None
     if isinstance(study.method, Averaging):
-        learner = room("recipes").find(study.method.recipe).learner(study)
-    table = room("data.quality").ready(room("data.files").read(Path(says["table"]), study), study)
+        learner = room("recipes").learner(study)
+        table, _ = room("recipes").find(study.method.recipe).clean(study, table)
+    table = room("data.quality").ready(table, study)
     bench = Bench(study, plan.stages(study, learner), plan.rows(study, table), Path(says["folder"]), says["site"])
     return bench, len(table)
 
