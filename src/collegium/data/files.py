@@ -29,6 +29,7 @@ import pyarrow.compute as pc
 from collegium.data import formats
 from collegium.errors import DataError
 from collegium.study.manifest import Study
+from collegium.study.schema import Variable
 from collegium.table import Table
 
 MISSING = frozenset({"", "?", ".", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "#N/A"})
@@ -69,7 +70,8 @@ def read(path: str | Path, study: Study, *, patient: str = "") -> Table:
         if name not in study.variables or study.variables[name].required:
             raise DataError(f"{where}: there is no column {name!r}{nearest(name, found.header)}", hint=f"it has {listed(found.header)}")
     for name, odd in found.odd.items():
-        raise DataError(f"{where}: {oddity(name, odd, study)}", hint=way_out(odd))
+        says = f"column {name!r} {oddity(odd, study.variables[name])}"
+        raise DataError(f"{where}: {says}", hint=way_out(odd))
     return found.table
 
 
@@ -98,6 +100,27 @@ def scan(path: str | Path, study: Study, *, patient: str = "") -> Found:
 
 
 NONE = Odd()
+
+
+def parsed(table: Table, study: Study) -> Found:
+    """The same for a table that is in memory already: text that should be numbers is told, as in a file."""
+    columns, values = {name: reader(v.kind, v.categories) for name, v in study.variables.items()}, dict(table.columns)
+    for name, column in columns.items():
+        if name in table and np.ndim(table[name]) == 1:
+            raw = np.asarray(table[name])
+            if column.parse is not number or raw.dtype.kind not in "fiub":
+                words = [None if v is None or v != v else str(v) for v in raw.tolist()]
+                column.add(pa.array(words, pa.string()) if raw.dtype.kind in "OU" else pa.array(raw))
+                values[name] = column.whole(len(table))
+            else:
+                values[name] = raw.astype(np.float64)
+    absent = [name for name in columns if name not in table]
+    values |= {name: columns[name].whole(len(table)) for name in absent}
+    if study.holding.column and study.holding.column not in table:
+        absent.append(study.holding.column)
+    odd = {name: column.odd for name, column in columns.items() if column.odd != NONE}
+    who = None if table.patient is None else np.asarray(table.patient).astype(np.str_)
+    return Found(Table(values, who), tuple(table.columns), tuple(absent), odd)
 
 
 @dataclass
@@ -221,17 +244,16 @@ def count(wrong: Any, pattern: str) -> int:
     return int(pc.sum(pc.cast(pc.match_substring_regex(pc.cast(wrong, pa.string()), pattern), pa.int64())).as_py() or 0)
 
 
-def oddity(name: str, odd: Odd, study: Study) -> str:
+def oddity(odd: Odd, variable: Variable) -> str:
     """What stands in a column of numbers and is none, in words."""
-    wanted = f"a number{f' of {study.variables[name].unit}' if study.variables[name].unit else ''}"
+    wanted = f"a number{f' of {variable.unit}' if variable.unit else ''}" if variable.kind == "number" else "0 or 1"
     if odd.commas:
         found = f"numbers with a decimal comma in {odd.commas} rows"
     elif odd.dates:
         found = f"dates in {odd.dates} rows"
     else:
-        wanted = wanted if study.variables[name].kind == "number" else "0 or 1"
         found = f"text in {odd.other} rows"
-    return f"column {name!r} holds {found}, first in row {odd.row}; wanted {wanted}"
+    return f"holds {found}, first in row {odd.row}; wanted {wanted}"
 
 
 def way_out(odd: Odd) -> str:
