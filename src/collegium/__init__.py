@@ -11,8 +11,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 NAMES = {
-    # researchers: write a study, try it on one machine
-    "simulate": "collegium.simulation.local",
+    # researchers: try a study or a model on one machine, then run the study at the hospitals
+    "LinearRegression": "collegium.client.estimators",
+    "LogisticRegression": "collegium.client.estimators",
+    "MLPClassifier": "collegium.client.estimators",
+    "MLPRegressor": "collegium.client.estimators",
+    "PoissonRegression": "collegium.client.estimators",
+    "simulate": "collegium.client.simulate",
     # data managers: bring a hospital's rows
     "Table": "collegium.table",
     # who writes algorithms: three pure functions and a sum
@@ -32,9 +37,14 @@ if TYPE_CHECKING:  # the same names for type checkers, which run nothing; a test
     from collegium.algorithms.averaging import averaging as averaging
     from collegium.algorithms.optimizers import adaptive as adaptive
     from collegium.algorithms.optimizers import sgd as sgd
+    from collegium.client.estimators import LinearRegression as LinearRegression
+    from collegium.client.estimators import LogisticRegression as LogisticRegression
+    from collegium.client.estimators import MLPClassifier as MLPClassifier
+    from collegium.client.estimators import MLPRegressor as MLPRegressor
+    from collegium.client.estimators import PoissonRegression as PoissonRegression
+    from collegium.client.simulate import simulate as simulate
     from collegium.errors import CollegiumError as CollegiumError
     from collegium.errors import PolicyRefusal as PolicyRefusal
-    from collegium.simulation.local import simulate as simulate
     from collegium.table import Table as Table
 
     __version__: str

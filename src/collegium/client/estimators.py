@@ -1,0 +1,266 @@
+"""Models that read like scikit-learn's, fitted to many hospitals' tables at once; nobody's rows are joined.
+
+    >>> rng = np.random.default_rng(0)
+    >>> def hospital(rows):
+    ...     age = rng.normal(60, 10, rows)
+    ...     return {"age": age, "ill": (rng.random(rows) < 1 / (1 + np.exp(-(age - 60) / 8))).astype(int)}
+    >>> model = LogisticRegression().fit({"north": hospital(300), "south": hospital(200)}, y="ill")
+    >>> model.coef_.shape, model.predict({"age": [35.0, 85.0]})
+    ((1,), array([0, 1]))
+
+The fit runs in this process, through the same stages and sums as at real hospitals; `study(sites, y)` is the manifest to
+submit for the real thing. Arrays work as well: `fit(X, y)` is a federation of one site.
+"""
+
+import inspect
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, ClassVar, Literal, TypeVar
+
+import numpy as np
+
+from collegium.algorithms.columns import texts
+from collegium.client import propose, tables
+from collegium.client.predict import scores
+from collegium.client.results import Results
+from collegium.client.simulate import simulate
+from collegium.errors import DataError, NotFound
+from collegium.study.manifest import Study
+from collegium.study.schema import Variable
+from collegium.table import Table
+
+Self = TypeVar("Self", bound="Estimator")
+HERE = "here"  # what the one site is called when arrays are fitted
+
+
+class Estimator:
+    """What all of them share: parameters by name, `fit`, `predict`, `score`. The one base class, because scikit-learn's contract is one."""
+
+    task: ClassVar[Literal["classifier", "regressor"]] = "regressor"
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The parameters by name."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def set_params(self: Self, **params: Any) -> Self:
+        """Change parameters; an unknown name is refused."""
+        known = self.get_params()
+        if strange := sorted(params.keys() - known.keys()):
+            raise ValueError(f"{type(self).__name__} has no parameter {strange[0]!r}; it has {', '.join(known)}")
+        for name, value in params.items():
+            setattr(self, name, value)
+        return self
+
+    def method(self) -> dict[str, Any]:
+        """The manifest's `method`."""
+        raise NotImplementedError
+
+    def fields(self) -> dict[str, Any]:
+        """What else the manifest says: who is held out, the seed."""
+        return {}
+
+    def study(self, sites: Mapping[str, Any], y: str) -> Study:
+        """The study that `fit` would run, ready to submit to real hospitals whose columns are called the same."""
+        whole = tables.together([tables.table(source, name=f"site {name!r}") for name, source in sites.items()])
+        if not y:
+            raise DataError("which column is the outcome?", hint="name it: y='...'")
+        self.classes_ = classes(whole, y) if self.task == "classifier" else np.zeros(0)
+        aim = aim_of(self.classes_) if self.task == "classifier" else Variable(kind="number")
+        return propose.study(whole, target=y, outcome=aim, method=self.method(), **self.fields())
+
+    def fit(self: Self, sites: Any, y: Any = None, *, patient: str = "") -> Self:
+        """Fit to a mapping of sites to tables, where `y` names the outcome's column; or to `X` and `y`, as one site.
+
+        `patient` names the column that says whom a row belongs to.
+        """
+        named, target = federation(sites, y)
+        ready = {name: tables.table(source, patient=patient, name=f"site {name!r}") for name, source in named.items()}
+        study = self.study(ready, target)
+        found = simulate(study, {name: labelled(t, target, study) for name, t in ready.items()}, pooled=False)
+        self.results_, self.study_ = found, study
+        self.feature_names_in_ = np.array([n for n in next(iter(ready.values())).columns if n != target], dtype=object)
+        self.n_features_in_, self.sites_ = len(self.feature_names_in_), list(named)
+        self.settle(found)
+        return self
+
+    def settle(self, found: Results) -> None:
+        """The fitted attributes of this kind of model."""
+        self.params_ = found.params
+        self.n_iter_ = int(found.trees["fit"]["rounds"])
+
+    def scored(self, x: Any) -> np.ndarray:
+        """A probability, class probabilities or a value for each row."""
+        if not hasattr(self, "results_"):
+            raise NotFound(f"this {type(self).__name__} is not fitted yet", hint="call fit(sites, y='...') first")
+        return scores(self.study_, self.results_.trees, columns(x, list(self.feature_names_in_)))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """A class or a value for each row."""
+        found = self.scored(X)
+        if self.task == "regressor":
+            return found
+        at = found.argmax(1) if found.ndim > 1 else (found >= 0.5).astype(int)
+        return np.asarray(self.classes_[at])
+
+    def score(self, X: Any, y: Any) -> float:
+        """Accuracy of a classifier, R2 of a regressor, as scikit-learn has them; `y` may name a column of `X`."""
+        truth = np.asarray(tables.table(X)[y] if isinstance(y, str) else getattr(y, "to_numpy", lambda: y)())
+        said = self.predict(X)
+        if self.task == "classifier":
+            return float(np.mean(said.astype(np.str_) == truth.astype(said.dtype).astype(np.str_)))
+        truth = truth.astype(np.float64)
+        return float(1 - np.square(truth - said).sum() / np.square(truth - truth.mean()).sum())
+
+    def __repr__(self) -> str:
+        signature = inspect.signature(type(self)).parameters
+        changed = {k: v for k, v in self.get_params().items() if v != signature[k].default}
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in changed.items())})"
+
+    def __sklearn_tags__(self) -> Any:
+        kinds = import_module("sklearn.utils")  # only scikit-learn itself asks
+        of_class, of_number = (kinds.ClassifierTags(), None) if self.task == "classifier" else (None, kinds.RegressorTags())
+        return kinds.Tags(self.task, kinds.TargetTags(required=True), classifier_tags=of_class, regressor_tags=of_number)
+
+
+class Classifier(Estimator):
+    """What tells classes apart."""
+
+    task: ClassVar[Literal["classifier", "regressor"]] = "classifier"
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """A probability for each row and class, in the order of `classes_`."""
+        found = self.scored(X)
+        return found if found.ndim > 1 else np.column_stack([1 - found, found])
+
+
+class Regression:
+    """What the three generalised linear models share: the exact pooled fit with standard errors, from sums."""
+
+    def __init__(self, *, ridge: float = 0.0, rounds: int = 50, standardise: bool = False, held_out: int = 0) -> None:
+        self.ridge, self.rounds, self.standardise, self.held_out = ridge, rounds, standardise, held_out
+
+    family: ClassVar[str] = "gaussian"
+
+    def method(self) -> dict[str, Any]:
+        """The manifest's `method`."""
+        return {"kind": "glm", "family": self.family, "ridge": str(self.ridge), "rounds": self.rounds, "standardise": self.standardise}
+
+    def fields(self) -> dict[str, Any]:
+        """`held_out` tenths of the patients judge the fit; by default it describes all of them."""
+        return {"held_out": {"test": self.held_out, "validation": 0}}
+
+    def settle(self, found: Results) -> None:
+        """`coef_`, `intercept_`, and what a statistician asks for: `se_`, `pvalues_`, `conf_int_`, `names_`, `summary_`."""
+        fit = {name: np.asarray(value) for name, value in found.trees["fit"].items() if name != "params"}
+        self.intercept_, self.coef_ = float(fit["coef"][0]), fit["coef"][1:]
+        self.names_, self.summary_ = found.encoded, found.coefficients
+        self.se_, self.pvalues_, self.conf_int_ = fit["se"], fit["p"], np.column_stack([fit["low"], fit["high"]])
+        self.n_iter_ = int(fit["rounds"])
+
+
+class LogisticRegression(Regression, Classifier):
+    """Yes or no: the maximum-likelihood fit on all sites' rows, with standard errors; `ridge` shrinks it."""
+
+    family = "binomial"
+
+
+class LinearRegression(Regression, Estimator):
+    """A number: the least-squares fit on all sites' rows, with standard errors."""
+
+
+class PoissonRegression(Regression, Estimator):
+    """A count: the maximum-likelihood fit with a log link, with standard errors."""
+
+    family = "poisson"
+
+
+class Network:
+    """What the two small neural networks share: federated averaging of layers."""
+
+    def __init__(
+        self,
+        *,
+        hidden: tuple[int, ...] = (16,),
+        rounds: int = 50,
+        lr: float = 0.1,
+        batch: int = 32,
+        epochs: int = 1,
+        patience: int = 0,
+        mu: float = 0.0,
+        held_out: int = 2,
+        seed: int = 1,
+    ) -> None:
+        self.hidden, self.rounds, self.lr, self.batch, self.epochs = hidden, rounds, lr, batch, epochs
+        self.patience, self.mu, self.held_out, self.seed = patience, mu, held_out, seed
+
+    def method(self) -> dict[str, Any]:
+        """The manifest's `method`."""
+        local = {"lr": str(self.lr), "batch": self.batch, "epochs": self.epochs}
+        rest = {"hidden": list(self.hidden), "rounds": self.rounds, "patience": self.patience, "mu": str(self.mu)}
+        return {"kind": "averaging", "recipe": "tabular", "local": local, **rest}
+
+    def fields(self) -> dict[str, Any]:
+        """`held_out` tenths of the patients judge the model; one more tells when to stop, if `patience` asks for it."""
+        return {"held_out": {"test": self.held_out, "validation": 1 if self.patience else 0}, "seed": self.seed}
+
+
+class MLPClassifier(Network, Classifier):
+    """Two or more classes by a small neural network; `hidden=()` makes it logistic regression by gradient steps."""
+
+
+class MLPRegressor(Network, Estimator):
+    """A number by a small neural network."""
+
+
+def federation(sites: Any, y: Any) -> tuple[Mapping[str, Any], str]:
+    """The sites' tables and the outcome's name, also from `X` and `y` as scikit-learn gives them."""
+    if isinstance(y, str):
+        whole = not isinstance(sites, Mapping) or not all(tabular(v) for v in sites.values())
+        return ({HERE: sites} if whole else sites), y
+    if y is None:
+        raise DataError("which column is the outcome?", hint="fit(sites, y='name of the column')")
+    x = columns(sites, [])
+    target = next(name for name in ("y", "outcome", "_y") if name not in x)
+    return {HERE: x.with_columns(**{target: tables.column(y, "y", HERE)})}, target
+
+
+def tabular(source: Any) -> bool:
+    """Whether something is a table of its own rather than one column."""
+    return (
+        isinstance(source, Table | Mapping | str)
+        or hasattr(source, "__fspath__")
+        or hasattr(source, "columns")
+        or hasattr(source, "column_names")
+    )
+
+
+def columns(x: Any, names: list[str]) -> Table:
+    """A table, or a matrix whose columns are called `names`; x0, x1, ... without any."""
+    if isinstance(x, Table | Mapping | str) or hasattr(x, "columns") or hasattr(x, "column_names"):
+        return tables.table(x)
+    matrix = np.atleast_2d(np.asarray(x, np.float64))
+    called = names if len(names) == matrix.shape[1] else [f"x{at}" for at in range(matrix.shape[1])]
+    return Table(dict(zip(called, matrix.T, strict=True)))
+
+
+def classes(whole: Table, y: str) -> np.ndarray:
+    """The classes that the sites' rows hold, sorted."""
+    values = np.asarray(whole[y])
+    if values.dtype.kind == "f":
+        found = np.unique(values[~np.isnan(values)])
+        return found.astype(np.int64) if (found == np.rint(found)).all() else found
+    return np.unique(values[values != ""])
+
+
+def aim_of(found: np.ndarray) -> Variable:
+    """The outcome as a variable of a manifest."""
+    if len(found) < 2:
+        raise DataError(f"the outcome has {len(found)} class; two or more can be told apart")
+    if len(found) == 2:
+        return Variable(kind="binary", categories=() if set(found.tolist()) == {0, 1} else tuple(map(str, found.tolist())))
+    return Variable(kind="category", categories=tuple(map(str, found.tolist())))
+
+
+def labelled(t: Table, target: str, study: Study) -> Table:
+    """The table with its outcome as the manifest writes it: codes such as 1 and 2 become text."""
+    return t.with_columns(**{target: texts(t, target)}) if study.variables[target].categories else t

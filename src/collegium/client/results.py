@@ -1,0 +1,138 @@
+"""What a run found: the comparison sheet, the coefficients, the model; the same object after a simulation and after a real run."""
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from collegium import tree as T
+from collegium.algorithms import compare
+from collegium.algorithms.glm import Row, table_of
+from collegium.algorithms.metrics import METRICS, TASKS
+from collegium.errors import NotFound
+from collegium.study import manifest
+from collegium.study.manifest import Glm, Study
+from collegium.study.plan import column
+
+Figure: TypeAlias = tuple[float, float, float]  # value and its 95 % interval
+
+
+class Line(NamedTuple):
+    """One row of the comparison sheet; a figure that does not exist is None."""
+
+    name: str
+    alone: Figure | None
+    joint: Figure | None
+    gain: Figure | None
+    pooled: Figure | None  # simulation only: nobody may pool the rows of real hospitals
+    note: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """The end of one run, in words, in figures and as arrays."""
+
+    study: Study
+    trees: Mapping[str, T.Tree]  # stage -> what it found
+    lines: Mapping[str, T.Tree] = field(default_factory=dict)  # a site's own line, where it publishes it
+    pooled: Mapping[str, Figure] = field(default_factory=dict)  # site -> the pooled model's figure on its held-out rows
+    run: Mapping[str, Any] = field(default_factory=dict)  # the run's document: sites, rounds, figures of each round
+
+    @property
+    def metric(self) -> str:
+        """What the sheet's figures are: AUROC, accuracy, R2 or concordance."""
+        task = self.study.outcome.task if self.study.outcome else ""
+        return METRICS[TASKS.index(task)] if task in TASKS else ""
+
+    @property
+    def sheet(self) -> list[Line]:
+        """The comparison sheet: means over the sites, everybody's held-out rows, each published line; empty without held-out rows."""
+        if "compare" not in self.trees:
+            return []
+        rows = compare.sheet(self.trees["compare"], sorted(self.lines.items()))
+        found = [self.pooled[name] for name, line in self.lines.items() if name in self.pooled and "gain" in line]
+        mean = (sum(f[0] for f in found) / len(found),) * 3 if found else None
+        pooled = {rows[0].name: mean, **self.pooled}
+        return [Line(r.name, r.alone, r.joint, r.gain, pooled.get(r.name), r.note) for r in rows]
+
+    @property
+    def sentence(self) -> str:
+        """The headline in words, whatever it is."""
+        if "compare" in self.trees:
+            return compare.sentence(self.trees["compare"])
+        return "Nobody was held out, so nothing can be said about new patients: the fit describes the rows it was made from."
+
+    @property
+    def encoded(self) -> list[str]:
+        """What the model's inputs are called."""
+        from collegium.algorithms.features import names
+
+        columns = [column(name, self.study.variables[name]) for name in self.study.features]
+        return names(columns, self.trees["features"], reference=isinstance(self.study.method, Glm))
+
+    @property
+    def coefficients(self) -> list[Row]:
+        """A generalised linear model's table: coefficients, standard errors, intervals, p values, odds or rate ratios."""
+        if not isinstance(self.study.method, Glm):
+            raise NotFound(f"method {self.study.method.kind!r} has no table of coefficients", hint="`results.trees` holds what it found")
+        return table_of(self.trees["fit"], self.encoded)
+
+    @property
+    def params(self) -> T.Tree:
+        """The joint model's weights."""
+        if "fit" not in self.trees:
+            raise NotFound("this study trains no model", hint="`results.trees` holds what it found")
+        return self.trees["fit"]["params"]  # type: ignore[no-any-return]  # a tree's leaf
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the arrays, ready for JSON."""
+        return {
+            "study": manifest.digest(self.study),
+            "title": self.study.title,
+            "metric": self.metric,
+            "sentence": self.sentence,
+            "sheet": [line._asdict() for line in self.sheet],
+            "quality": plain(self.trees["compare"]["pooled"]) if "compare" in self.trees else {},
+            "coefficients": [row._asdict() for row in self.coefficients] if isinstance(self.study.method, Glm) else [],
+            "statistics": {} if self.study.method.kind != "statistics" else plain(self.trees),
+            "run": dict(self.run),
+        }
+
+    def __repr__(self) -> str:
+        return f"<Results of {self.study.title!r}: {self.sentence}>"
+
+    def _repr_html_(self) -> str:
+        head = ("", "alone", "together", "gain", *(["pooled"] if self.pooled else []), "")
+        body = [
+            (r.name, said(r.alone), said(r.joint), said(r.gain, sign=True), *([said(r.pooled)] if self.pooled else []), r.note)
+            for r in self.sheet
+        ]
+        rows = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in body)
+        heads = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
+        table = f"<table><caption>{html.escape(self.metric)}</caption><tr>{heads}</tr>{rows}</table>" if body else ""
+        return f"<div><strong>{html.escape(self.study.title)}</strong><p>{html.escape(self.sentence)}</p>{table}</div>"
+
+
+def said(figure: Figure | None, *, sign: bool = False) -> str:
+    """A figure as people read it: `0.812 (0.76 to 0.86)`."""
+    if figure is None:
+        return ""
+    value, low, high = figure
+    s = "+" if sign else ""
+    return f"{value:{s}.3f}" if low == high else f"{value:{s}.3f} ({low:{s}.2f} to {high:{s}.2f})"
+
+
+def plain(tree: Any) -> Any:
+    """A tree as plain lists and numbers, for JSON; NaN and infinity become null."""
+    if isinstance(tree, Mapping):
+        return {str(key): plain(value) for key, value in tree.items()}
+    if isinstance(tree, Sequence) and not isinstance(tree, str):
+        return [plain(value) for value in tree]
+    if isinstance(tree, np.ndarray | np.generic) or hasattr(tree, "block"):
+        return plain(np.asarray(tree).tolist())
+    if isinstance(tree, float) and not np.isfinite(tree):
+        return None
+    return str(tree) if isinstance(tree, Path) else tree

@@ -1,0 +1,147 @@
+"""A whole study on one machine: the stages, the sums and the bytes of a real federation, without the network.
+
+>>> import numpy as np
+>>> rng = np.random.default_rng(0)
+>>> def hospital(rows):
+...     age = rng.normal(60, 10, rows)
+...     return {"age": age, "ill": (rng.random(rows) < 1 / (1 + np.exp(-(age - 60) / 8))).astype(float)}
+>>> study = {"title": "Age", "purpose": "An example.", "method": {"kind": "glm"}, "held_out": {"test": 3},
+...          "variables": {"age": {"kind": "number"}, "ill": {"kind": "binary"}}, "outcome": {"task": "binary", "target": "ill"}}
+>>> found = simulate(study, {"north": hospital(300), "south": hospital(200)})
+>>> [row.name for row in found.coefficients], [line.name for line in found.sheet]
+(['intercept', 'age'], ['Mean over hospitals', 'All held-out patients together', 'north', 'south'])
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from collegium import tree as T
+from collegium.algorithms.averaging import Learner
+from collegium.client.results import Figure, Results
+from collegium.client.tables import table, together
+from collegium.engine.run import Run, Stage
+from collegium.errors import DataError
+from collegium.simulation.local import walk
+from collegium.study import manifest
+from collegium.study.manifest import Averaging, Study
+from collegium.study.plan import rows, stages
+from collegium.table import Table
+
+
+class Estimator(Protocol):
+    """What `simulate` needs of an estimator: the study that its `fit` would run."""
+
+    def study(self, sites: Mapping[str, Table], y: str) -> Study: ...
+
+
+def simulate(
+    study: "Study | Estimator | Mapping[str, Any] | str | os.PathLike[str]",
+    sites: Mapping[str, Any],
+    *,
+    y: str = "",
+    patient: str = "",
+    pooled: bool = True,
+    seed: int | None = None,
+    watch: Callable[[Run, Stage], object] = lambda run, stage: None,  # told of every step
+) -> Results:
+    """Run a study, or what an estimator would fit to the outcome `y`, over the sites' tables.
+
+    `sites` maps a site's name to a dict of columns, a data frame, a `Table` or a path. The results hold every site's own
+    line and, with `pooled`, what one site holding all rows would have reached; neither exists in a real federation unless
+    the sites publish it. `seed` replaces the study's. `watch` is told of every step.
+    """
+    if not sites:
+        raise DataError("there is no site to simulate", hint="give a mapping of names to tables")
+    what = reading(study)
+    patient = patient or (what.patient if isinstance(what, Study) else "")
+    tables = {name: rows_of(name, source, what, patient) for name, source in sites.items()}
+    chosen = what if isinstance(what, Study) else what.study(tables, y)
+    if seed is not None:
+        chosen = chosen.model_copy(update={"seed": seed})
+    return run(chosen, tables, pooled=pooled, watch=watch)
+
+
+def reading(study: "Study | Estimator | Mapping[str, Any] | str | os.PathLike[str]") -> "Study | Estimator":
+    """A study from a manifest's mapping, its text or its path; a study or an estimator as it is."""
+    if isinstance(study, os.PathLike) or (isinstance(study, str) and "\n" not in study):
+        return manifest.read(Path(study).read_text())
+    return manifest.read(study) if isinstance(study, Mapping | str) else study
+
+
+def rows_of(name: str, source: Any, what: "Study | Estimator", patient: str) -> Table:
+    """A site's table; for a study checked and read as the site itself would, by `data.files` and `data.quality`."""
+    if not isinstance(what, Study):
+        return table(source, patient=patient, name=f"site {name!r}")
+    from collegium import recipes  # local: an estimator's tables in memory need neither connectors nor recipes
+    from collegium.data import files, quality
+
+    found = files.read(Path(source), what, patient=patient) if isinstance(source, str | os.PathLike) else table(source, patient=patient)
+    try:
+        if isinstance(what.method, Averaging):
+            found, _ = recipes.find(what.method.recipe).clean(what, found)
+        return quality.ready(found, what)
+    except DataError as e:
+        raise DataError(f"site {name!r}: {e}", hint=e.hint) from None
+
+
+def run(study: Study, tables: Mapping[str, Table], *, pooled: bool, watch: Callable[[Run, Stage], object]) -> Results:
+    """The study over tables whose columns are the study's variables."""
+    plan = stages(study, learner(study))
+    ready = {name: named(name, study, found) for name, found in tables.items()}
+    figures: list[dict[str, Any]] = []
+
+    def tell(now: Run) -> None:
+        figures.extend(progress(now, plan))
+        watch(now, plan[now.place.stage])
+
+    end, memory = walk(plan, ready, seed=study.seed, watch=tell)
+    lines = {name: kept["compare"]["line"] for name, kept in memory.items() if "line" in kept.get("compare", {})}
+    reached = reach(study, ready) if pooled and len(ready) > 1 and lines else {}
+    document = {"status": "finished", "sites": [*tables], "study": manifest.digest(study), "figures": figures, "simulated": True}
+    return Results(study, end.results, lines, reached, document)
+
+
+def named(name: str, study: Study, found: Table) -> Table:
+    """A site's rows as the stages use them; an error says which site."""
+    try:
+        return rows(study, found)
+    except DataError as e:
+        raise DataError(f"site {name!r}: {e}", hint=e.hint) from None
+
+
+def learner(study: Study) -> Learner | None:
+    """The recipe's training, for a study that trains."""
+    if not isinstance(study.method, Averaging):
+        return None
+    from collegium import recipes  # local: a fit without a training library needs none
+
+    return recipes.learner(study)
+
+
+def progress(now: Run, plan: list[Stage]) -> list[dict[str, Any]]:
+    """The figures of the round that just closed, if it has any."""
+    found = {name: float(value) for name, value in T.flatten(now.state.get("progress", {})).items()}
+    where = {"stage": plan[now.place.stage].name, "round": now.place.round - (0 if now.over else 1)}
+    return [where | found] if found and now.place.phase == "sum" else []
+
+
+def reach(study: Study, ready: Mapping[str, Table]) -> dict[str, Figure]:
+    """What the same study reaches on one site that holds everybody's training rows, measured on each site's held-out rows.
+
+    The judge is the study's own last stage, given the pooled model in place of the joint one; the training alone that comes
+    with it is cut to one round, because nobody looks at it.
+    """
+    plan = stages(study, learner(study))
+    end, _ = walk([stage for stage in plan if stage.name != "compare"], {"pooled": together(ready.values())}, seed=study.seed)
+    short = study.model_copy(update={"method": study.method.model_copy(update={"rounds": 1})})
+    judge = [stage for stage in stages(short, learner(short)) if stage.name == "compare"]
+    _, memory = walk(judge, ready, given=end.results, seed=study.seed)
+    lines = {name: kept["compare"].get("line", {}) for name, kept in memory.items()}
+    return {name: figure(line) for name, line in lines.items() if "joint" in line}
+
+
+def figure(line: T.Tree) -> Figure:
+    """The joint model's figure of a site's line."""
+    return float(line["joint"]), float(line["joint_low"]), float(line["joint_high"])

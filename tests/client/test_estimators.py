@@ -1,0 +1,87 @@
+"""Estimators: the pooled fit whatever the cut, and scikit-learn's own habits."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from sklearn.base import clone
+from sklearn.model_selection import cross_val_score
+
+from collegium.client.estimators import LinearRegression, LogisticRegression, MLPClassifier, MLPRegressor, PoissonRegression
+from collegium.errors import DataError, NotFound
+
+RNG = np.random.default_rng(7)
+ROWS = 600
+AGE, PRESSURE = RNG.normal(60, 12, ROWS), RNG.normal(130, 20, ROWS)
+ILL = (RNG.random(ROWS) < 1 / (1 + np.exp(-(0.08 * (AGE - 60) + 0.03 * (PRESSURE - 130))))).astype(int)
+VISITS = RNG.poisson(np.exp(0.02 * (AGE - 60)))
+DOSE = 3.0 + 0.2 * AGE - 0.1 * PRESSURE + RNG.normal(0, 1, ROWS)
+SEX = np.where(RNG.random(ROWS) < 0.5, "F", "M")
+FRAME = pd.DataFrame({"age": AGE, "pressure": PRESSURE, "sex": SEX, "ill": ILL, "visits": VISITS, "dose": DOSE})
+CUTS = [slice(0, 50), slice(50, 300), slice(300, 600)]
+
+
+def hospitals(*names: str) -> dict[str, pd.DataFrame]:
+    return {f"site {at}": FRAME[list(names)].iloc[cut] for at, cut in enumerate(CUTS)}
+
+
+@pytest.mark.parametrize(
+    ("estimator", "target", "family"),
+    [
+        (LogisticRegression(), "ill", sm.families.Binomial()),
+        (LinearRegression(), "dose", sm.families.Gaussian()),
+        (PoissonRegression(), "visits", sm.families.Poisson()),
+    ],
+)
+def test_coefficients_are_those_of_the_pooled_rows(estimator, target: str, family):
+    model = estimator.fit(hospitals("age", "pressure", target), y=target)
+    want = sm.GLM(FRAME[target], sm.add_constant(FRAME[["age", "pressure"]]), family=family).fit(tol=1e-12)
+    np.testing.assert_allclose([model.intercept_, *model.coef_], want.params, rtol=1e-6)
+    np.testing.assert_allclose(model.se_, want.bse, rtol=1e-5)
+    np.testing.assert_allclose(model.conf_int_, want.conf_int(), rtol=1e-5)
+    assert [row.name for row in model.summary_] == ["intercept", "age", "pressure"]
+
+
+def test_classes_keep_the_callers_own_labels():
+    frame = FRAME[["age", "pressure"]].assign(state=np.where(ILL == 1, "sick", "healthy"))
+    model = LogisticRegression().fit({"a": frame[:300], "b": frame[300:]}, y="state")
+    assert model.classes_.tolist() == ["healthy", "sick"]
+    assert set(model.predict(frame).tolist()) <= {"healthy", "sick"}
+    assert model.score(frame, "state") == np.mean(model.predict(frame) == frame["state"])
+    codes = LogisticRegression().fit({"a": FRAME[["age"]].assign(code=ILL + 1)}, y="code")
+    assert codes.predict({"age": [20.0, 100.0]}).tolist() == [1, 2]
+    np.testing.assert_allclose(codes.predict_proba({"age": [60.0]}).sum(1), 1)
+
+
+def test_a_network_learns_classes_and_numbers():
+    kind = np.select([AGE < 55, AGE < 65], ["young", "middle"], "old")
+    model = MLPClassifier(rounds=15, lr=0.2).fit(
+        {"a": FRAME[["age"]].assign(kind=kind)[:300], "b": FRAME[["age"]].assign(kind=kind)[300:]}, y="kind"
+    )
+    assert model.predict_proba(FRAME[["age"]]).shape == (ROWS, 3)
+    assert model.score(FRAME[["age"]], kind) > 0.8
+    assert MLPRegressor(rounds=15).fit(hospitals("age", "pressure", "sex", "dose"), y="dose").score(FRAME, "dose") > 0.8
+    assert model.n_iter_ == 15
+
+
+def test_it_lives_among_scikit_learn():
+    model = clone(LogisticRegression(ridge=0.5))
+    assert model.get_params()["ridge"] == 0.5
+    assert repr(model) == "LogisticRegression(ridge=0.5)"
+    scores = cross_val_score(LogisticRegression(), FRAME[["age", "pressure"]], ILL, cv=3)
+    assert scores.mean() > 0.6
+    matrix = RNG.normal(size=(200, 12))
+    fitted = LinearRegression().fit(matrix, matrix @ np.arange(12.0))
+    np.testing.assert_allclose(fitted.predict(matrix), matrix @ np.arange(12.0), atol=1e-6)  # x10 stands after x9
+    with pytest.raises(ValueError, match="no parameter 'C'"):
+        model.set_params(C=1)
+
+
+def test_mistakes_are_named():
+    with pytest.raises(NotFound, match="not fitted"):
+        LogisticRegression().predict({"age": [1.0]})
+    with pytest.raises(DataError, match="which column"):
+        LogisticRegression().fit(FRAME)
+    with pytest.raises(DataError, match="1 class"):
+        LogisticRegression().fit({"a": {"age": AGE, "ill": np.ones(ROWS)}}, y="ill")
+    assert LogisticRegression().fit({"age": AGE, "ill": ILL}, y="ill").sites_ == ["here"]

@@ -1,0 +1,43 @@
+"""A first draft from columns: careful about people, plain about doubts."""
+
+import numpy as np
+import pytest
+
+from collegium.client.propose import look, patient_column, study
+from collegium.errors import StudyError
+from collegium.table import Table
+
+ROWS = Table(
+    {
+        "mrn": np.arange(100.0),
+        "age": np.where(np.arange(100) % 10 == 0, np.nan, 50.0 + np.arange(100) % 37),
+        "pain": np.arange(100.0) % 4,
+        "note": np.array([f"seen on ward {i}" for i in range(100)]),
+        "ward": np.array(["A"] * 60 + ["B"] * 37 + ["Z"] * 3),
+        "hospital": np.array(["north"] * 100),
+        "ill": np.array(["no", "yes"] * 50),
+    }
+)
+
+
+def test_each_column_is_seen_for_what_it_is():
+    seen = look(ROWS, target="ill")
+    assert {name: one.variable.kind if one.variable else None for name, one in seen.items()} == {
+        "mrn": None, "age": "number", "pain": "number", "note": None, "ward": "category", "hospital": None, "ill": "binary",
+    }  # fmt: skip
+    assert "10 % missing" in seen["age"].note
+    assert "make it a category" in seen["pain"].note
+    assert seen["ward"].variable.categories == ("A", "B")  # three patients of ward Z are nobody's business
+    assert "'yes' counts as 1" in seen["ill"].note
+    assert patient_column(ROWS) == "mrn"
+
+
+def test_a_draft_is_a_study_that_can_be_run():
+    draft = study(ROWS, target="ill", method={"kind": "glm"}, patient="mrn")
+    assert draft.features == ("age", "pain", "ward")
+    assert draft.outcome is not None
+    assert draft.outcome.task == "binary"
+    with pytest.raises(StudyError, match="'hospital' cannot be the outcome: the same value"):
+        study(ROWS, target="hospital", method={"kind": "glm"})
+    with pytest.raises(StudyError, match="no column 'sick'"):
+        study(ROWS, target="sick", method={"kind": "glm"})
