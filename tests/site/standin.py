@@ -163,7 +163,8 @@ class Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         name = parts.path.rpartition("/")[2]
         if parts.path.startswith("/v1/blobs/") and name in self.coordinator.blobs:
-            return self.blob(self.coordinator.blobs[name], headers.get("range", ""))
+            self.blob(self.coordinator.blobs[name], headers.get("range", ""))
+            return
         status, out, kind, signature = self.coordinator.answer(self.command, parts.path, parts.query, headers, body)
         self.send_response(status)
         self.send_header("content-type", kind)
@@ -180,7 +181,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(whole[start:])
 
-    do_GET = do_POST = do_PUT = handle_any  # noqa: N815
+    do_GET = do_POST = do_PUT = handle_any
 
     def log_message(self, *_: object) -> None:
         pass

@@ -2,13 +2,13 @@ import threading
 import time
 
 import pytest
-from tests.site.standin import Standin, serving
 
 from collegium import identity
 from collegium.errors import ConflictError, IdentityError, LinkError
 from collegium.site.dial import Dialler, target
 from collegium.site.frames import pack
 from collegium.site.link import Busy, Link, Stopped, stranger
+from tests.site.standin import Standin, serving
 
 KEY = identity.key(b"k" * 32)
 

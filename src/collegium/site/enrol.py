@@ -49,8 +49,10 @@ def join(
     dialler = Dialler(to, way, root=root, ca_file=ca_file)
     link = Link(dialler, key, coordinator, agent=f"collegium/{version}")
     link.boot = boot
-    told = introduced(link, {"secret": invited.secret.hex(), "name": name, "version": version})
-    link.close()
+    try:
+        told = introduced(link, {"secret": invited.secret.hex(), "name": name, "version": version})
+    finally:
+        link.close()
     write(folder / "root.pem", root.encode())
     if not (folder / "policy.yaml").exists():
         write(folder / "policy.yaml", policy.EXAMPLE.encode())
@@ -71,8 +73,10 @@ def former(folder: Path) -> Config | None:
 
 def recognised(link: Link, invited: identity.Code) -> tuple[str, str, str]:
     """The public key, root and boot of whoever answers, if it is the coordinator that the join code means."""
-    told = again(link.identity)
-    link.close()
+    try:
+        told = again(link.identity)
+    finally:
+        link.close()
     public = str(told["public"])
     if identity.fingerprint(public) != invited.coordinator:
         raise IdentityError(

@@ -1,0 +1,115 @@
+import os
+
+import blake3
+import pytest
+
+from collegium import identity
+from collegium.errors import LinkError, NotFound
+from collegium.site import link as links
+from collegium.site import transfer
+from collegium.site.dial import Dialler, target
+from collegium.site.link import Link
+from collegium.site.transfer import CHUNK, Cache, operation, upload
+from tests.site.standin import Standin, serving
+from tests.system.network.harness import Faults, Relay, relaying
+
+KEY = identity.key(b"k" * 32)
+WHOLE = os.urandom(2 * CHUNK + 12345)
+
+
+@pytest.fixture
+def there(tmp_path):
+    with serving(Standin(tmp_path)) as coordinator:
+        coordinator.sites[KEY.public] = "leeds"
+        yield coordinator
+
+
+@pytest.fixture
+def way(there, monkeypatch):
+    """A link through a relay that can be told to misbehave."""
+    monkeypatch.setattr(links, "PAUSES_S", (0.01, 0.02))
+    with relaying(Relay(there.port)) as relay:
+        url = there.url.replace(str(there.port), str(relay.port))
+        link = Link(Dialler(target(url), root=there.root.pem), KEY, there.key.public)
+        yield link, relay
+        link.close()
+
+
+def test_only_missing_chunks_are_sent_and_a_second_upload_sends_nothing(there, way, tmp_path):
+    link, _ = way
+    file = tmp_path / "vector"
+    file.write_bytes(WHOLE)
+    op = operation("r1", [0, 1, 1, "sum"], "leeds")
+    there.uploads[op] = {1: WHOLE[CHUNK : 2 * CHUNK]}
+    assert upload(link, op, "r1", file) == 2
+    assert b"".join(there.uploads[op][k] for k in range(3)) == WHOLE
+    assert upload(link, op, "r1", file) == 0
+
+
+@pytest.mark.parametrize("cut", [100, 5000, CHUNK // 2, CHUNK + 9000, 2 * CHUNK + 20000])
+def test_an_upload_that_is_cut_sends_at_most_one_chunk_again(there, way, tmp_path, cut):
+    link, relay = way
+    file = tmp_path / "vector"
+    file.write_bytes(WHOLE)
+    relay.faults = Faults(cut_up=cut)
+    upload(link, "op", "r1", file)
+    assert b"".join(there.uploads["op"][k] for k in range(3)) == WHOLE
+    assert relay.up <= len(WHOLE) + CHUNK + 0.05 * len(WHOLE)
+
+
+@pytest.mark.parametrize("cut", [10, 3000, 1_000_000, len(WHOLE) - 5])
+def test_a_download_goes_on_where_it_was_cut(there, way, tmp_path, cut):
+    link, relay = way
+    name = blake3.blake3(WHOLE).hexdigest()
+    there.blobs[name] = WHOLE
+    relay.faults = Faults(cut_down=cut)
+    path = Cache(tmp_path / "cache").fetch(link, name, len(WHOLE))
+    assert path.read_bytes() == WHOLE
+    assert relay.down <= 1.05 * len(WHOLE) + 20_000
+
+
+def test_a_blob_is_fetched_once_and_a_damaged_file_is_fetched_again(there, way, tmp_path):
+    link, relay = way
+    name = blake3.blake3(WHOLE).hexdigest()
+    there.blobs[name] = WHOLE
+    cache = Cache(tmp_path / "cache")
+    path = cache.fetch(link, name, len(WHOLE))
+    before = relay.down
+    cache.fetch(link, name, len(WHOLE))
+    Cache(tmp_path / "cache").fetch(link, name, len(WHOLE))
+    assert relay.down == before
+    path.write_bytes(WHOLE[:-1] + b"x")
+    assert Cache(tmp_path / "cache").fetch(link, name, len(WHOLE)).read_bytes() == WHOLE
+    cache.keep([])
+    assert not any((tmp_path / "cache").iterdir())
+
+
+def test_other_bytes_under_a_digest_are_refused(there, way, tmp_path):
+    link, _ = way
+    name = blake3.blake3(WHOLE).hexdigest()
+    there.blobs[name] = b"x" + WHOLE[1:]
+    with pytest.raises(LinkError, match="altered on the way"):
+        transfer.download(link, name, len(WHOLE), tmp_path / name)
+    assert not any(tmp_path.glob("*.part"))
+
+
+def test_a_blob_that_is_not_there_is_the_coordinators_own_word(there, way, tmp_path):
+    link, _ = way
+    with pytest.raises(LinkError, match="cut at 0"):
+        transfer.download(link, "ab" * 32, 10, tmp_path / "a")  # learns the boot
+    with pytest.raises(NotFound):
+        transfer.download(link, "ab" * 32, 10, tmp_path / "a")
+
+
+def test_a_full_disk_is_told(there, way, tmp_path, monkeypatch):
+    from collegium.errors import StorageError
+
+    link, _ = way
+    there.blobs["ab" * 32] = b"0123456789"
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.open", full)
+    with pytest.raises(StorageError, match="No space left"):
+        transfer.download(link, "ab" * 32, 10, tmp_path / "a")
