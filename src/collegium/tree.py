@@ -60,13 +60,13 @@ def map(fn: Callable[..., Any], tree: Tree, *rest: Tree) -> dict[str, Any]:
     """Apply an elementwise `fn` to each leaf of `tree` (and the same leaf of each of `rest`)."""
     out: dict[str, Any] = {}
     for key, value in tree.items():
-        others = [r[key] for r in rest]
-        if isinstance(value, Mapping):
-            out[key] = map(fn, value, *others)
-        elif any(hasattr(x, "block") for x in (value, *others)):
-            out[key] = Lazy(fn, (value, *others))
+        leaves = (value, *[r[key] for r in rest])
+        if not hasattr(value, "shape") and isinstance(value, Mapping):
+            out[key] = map(fn, *leaves)
+        elif any(hasattr(x, "block") for x in leaves):
+            out[key] = Lazy(fn, leaves)
         else:
-            out[key] = np.asarray(fn(value, *others))
+            out[key] = np.asarray(fn(*leaves))
     return out
 
 

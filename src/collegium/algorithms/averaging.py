@@ -56,7 +56,8 @@ class Learner(NamedTuple):
 def part(table: Table, which: int) -> Table:
     """The rows for training, validation or testing; a table without the column "part" is all for training."""
     if "part" in table:
-        return table.where(np.asarray(table["part"]) == which)
+        mine = np.asarray(table["part"]) == which
+        return table if mine.all() else table.where(mine)
     return table if which == TRAINING else table.where(np.zeros(len(table), bool))
 
 
@@ -89,11 +90,13 @@ def averaging(
 
     def local(shared: T.Tree, table: Table, memory: T.Tree) -> tuple[T.Tree, T.Tree]:
         centre, mine, check = shared["params"], part(table, TRAINING), part(table, VALIDATION)
-        rows, steps, delta = len(mine), 0, T.zeros_like(centre)
+        rows, steps = len(mine), 0
         if rows:
             params, steps = train(centre, mine, Pull(mu, centre), seed_of(memory, int(shared["round"])))
             weight = rows / steps if normalise else rows
             delta = T.map(lambda p, c: ((p - c) * np.float32(weight)).astype(np.float32), params, centre)
+        else:
+            delta = T.zeros_like(centre)
         measured = {"loss": np.array(loss(centre, check) if len(check) else 0.0), "rows": np.array(len(check))}
         return {"delta": delta, "rows": np.array(rows), "steps": np.array(rows * steps), "check": measured}, memory
 
