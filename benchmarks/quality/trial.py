@@ -1,0 +1,111 @@
+"""A study run in process, and its model put to rows that nobody trained on."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from collegium import recipes
+from collegium import tree as T
+from collegium.algorithms.averaging import Learner, Optimizer, averaging
+from collegium.algorithms.features import encode, encoded
+from collegium.algorithms.glm import FAMILIES
+from collegium.algorithms.metrics import measure
+from collegium.algorithms.roc import interval, variance
+from collegium.engine.run import Stage
+from collegium.simulation.local import Memory, walk
+from collegium.study import manifest, plan
+from collegium.study.manifest import Averaging, Glm, Study
+from collegium.table import Table
+
+Figure = tuple[float, float, float]  # value and its 95 % interval
+
+
+class Model(NamedTuple):
+    """A trained study."""
+
+    study: Study
+    results: Mapping[str, T.Tree]
+    memory: Memory
+
+    def scores(self, table: Table) -> np.ndarray:
+        """What the model says of each row."""
+        glm = isinstance(self.study.method, Glm)
+        columns = [plan.column(name, self.study.variables[name]) for name in self.study.features]
+        x = encode(table, columns, self.results["features"], reference=glm)
+        params = self.results["fit"]["params"]
+        if isinstance(self.study.method, Glm):
+            return FAMILIES[self.study.method.family].mean(params["coef"][0] + x @ params["coef"][1:])
+        return learner(self.study).score(params, Table({"x": x}))
+
+
+def read(document: Mapping[str, Any] | str, **method: Any) -> Study:
+    """A study, with fields of its method replaced."""
+    study = manifest.read(document)
+    if not method:
+        return study
+    changed = {**study.model_dump(mode="json"), "method": {**study.method.model_dump(mode="json"), **method}}
+    return manifest.read(changed)
+
+
+@cache
+def named(recipe: str, study: str) -> Learner:
+    """One workplace a study, kept warm as at a site."""
+    return recipes.find(recipe).learner(manifest.read(study))  # type: ignore[no-any-return]  # a module's attribute
+
+
+def learner(study: Study) -> Learner:
+    """The recipe's training and scoring."""
+    assert isinstance(study.method, Averaging)
+    return named(study.method.recipe, manifest.text(study))
+
+
+def train(
+    study: Study,
+    sites: Mapping[str, Table],
+    *,
+    first: T.Tree | None = None,
+    optimizer: Optimizer | None = None,
+    sheet: bool = False,
+) -> Model:
+    """The study over these sites' rows, with given first weights or, beyond what a manifest says, another server optimiser."""
+    stages = plan.stages(study, None if isinstance(study.method, Glm) else learner(study))
+    if optimizer:
+        stages = [with_optimizer(study, stage, optimizer) if stage.name == "fit" else stage for stage in stages]
+    stages = [stage for stage in stages if sheet or stage.name != "compare"]
+    end, memory = walk(stages, sites, given={"first": {"params": first}} if first else {}, seed=study.seed)
+    return Model(study, end.results, memory)
+
+
+def with_optimizer(study: Study, stage: Stage, optimizer: Optimizer) -> Stage:
+    """The same training under an optimiser whose constants the manifest does not name."""
+    assert isinstance(study.method, Averaging)
+    steps, columns = learner(study), [plan.column(name, study.variables[name]) for name in study.features]
+    first = lambda given: plan.first(study, study.method, given)
+    fit = averaging(steps.train, steps.loss, mu=float(study.method.mu), optimizer=optimizer, first=first)
+    return stage._replace(algorithm=encoded(fit, columns))
+
+
+def held_out(table: Table) -> Table:
+    """The rows kept for the test."""
+    return table.where(np.asarray(table["part"]) == 2)
+
+
+def accuracy(model: Model, *tables: Table) -> float:
+    """The share of held-out rows on the right side of one half."""
+    hits = [(model.scores(rows) >= 0.5) == (np.asarray(rows["y"]) == 1) for rows in map(held_out, tables)]
+    return float(np.concatenate(hits).mean())
+
+
+def auroc(model: Model, table: Table) -> Figure | None:
+    """The exact area under the ROC curve on the held-out rows, with an interval that counts patients, not rows.
+
+    None where fewer than two rows have the rarer outcome, as in the comparison sheet.
+    """
+    rows = held_out(table)
+    ill = int((np.asarray(rows["y"]) == 1).sum())
+    if min(ill, len(rows) - ill) < 2:
+        return None
+    value, influence = measure("binary", rows, model.scores(rows))  # type: ignore[misc]  # there are two outcomes
+    return (value, *interval(value, variance(influence, rows.patient), min(ill, len(rows) - ill)))
