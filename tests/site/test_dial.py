@@ -52,7 +52,7 @@ def test_a_certificate_out_of_its_time_is_said_to_be_so(tmp_path):
 
 def test_a_peer_without_tls_is_said_to_be_so(tmp_path):
     plain = Standin(tmp_path, secure=False)
-    with serving(plain), pytest.raises(LinkError, match="does not speak TLS|broke off"):
+    with serving(plain), pytest.raises(LinkError, match=r"does not speak TLS|broke off"):
         Dialler(target(plain.url.replace("http:", "https:"))).connect()
 
 

@@ -213,6 +213,8 @@ class Link:
                 refused += 1
                 if refused > 4:
                     raise
+                with self.lock:  # the number may have been used before: this machine's clock was set back
+                    self.counter, self.leap = self.counter + self.leap, self.leap << 6
                 error = e
             else:
                 self.tell("")

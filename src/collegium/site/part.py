@@ -107,6 +107,9 @@ class Part:
                 if refusal:
                     raise refusal
                 answer, vector = self.answered(task, state)
+            except (ConflictError, NotFound) as e:  # the round ended while its answer was made: the next task says where the run stands
+                self.tell(says=f"came too late: {e}")
+                self.house.link.stop.wait(0.2)
             except Left as left:
                 self.hand_in_failure(task, left)
                 return "left"

@@ -87,10 +87,10 @@ class Relay:
             pending = [s for s in (near, far) if isinstance(s, ssl.SSLSocket) and s.pending()]
             ready = pending or select.select([near, far], [], [], 0.1)[0]
             if near in ready:
-                piece = near.recv(65536)
-                if not piece:
+                piece = taken(near)
+                if piece == b"":
                     return
-                if hurt.hole:
+                if hurt.hole or piece is None:
                     continue
                 if hurt.cut_up is not None and up + len(piece) >= hurt.cut_up:
                     far.sendall(piece[: hurt.cut_up - up])
@@ -101,7 +101,9 @@ class Relay:
                 up += len(piece)
                 self.up += len(piece)
             if far in ready:
-                piece = far.recv(65536)
+                piece = taken(far)
+                if piece is None:
+                    continue
                 if not piece or deaf:
                     return
                 if hurt.corrupt_down is not None and down <= hurt.corrupt_down < down + len(piece):
@@ -113,6 +115,17 @@ class Relay:
                 near.sendall(piece)
                 down += len(piece)
                 self.down += len(piece)
+
+
+def taken(sock: socket.socket) -> bytes | None:
+    """What has come; None if it was of TLS itself, b"" at the end."""
+    sock.settimeout(0)
+    try:
+        return sock.recv(65536)
+    except (ssl.SSLWantReadError, BlockingIOError):
+        return None
+    finally:
+        sock.settimeout(30)
 
 
 class ConnectProxy(Relay):
