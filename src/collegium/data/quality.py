@@ -110,7 +110,12 @@ def ready(table: Table, study: Study) -> Table:
 
 def cleaned(table: Table, study: Study) -> tuple[Table, Report]:
     """The rows as the study may use them, and what was left out or made missing. Raises `DataError`."""
-    clean, report = examined(files.parsed(table, study), study)
+    return passed(files.parsed(table, study), study)
+
+
+def passed(found: Found, study: Study) -> tuple[Table, Report]:
+    """The same for what was found in a file. Raises `DataError`."""
+    clean, report = examined(found, study)
     red = [line for line in report.lines if line.light == "red"]
     if red:
         place = f"column {red[0].variable!r}: " if red[0].variable else ""
@@ -226,7 +231,12 @@ def of_variable(name: str, variable: Variable, facts: Facts, odd: Odd | None, *,
         fault = out_of_range(variable, wrong) if facts.outside else f"{things(wrong, 'value')} not among the listed categories"
         fit = f"; they would fit as {facts.unit}" if facts.unit else ""
         way = "check the unit and the codes of this column" if facts.outside else "map them to the listed categories, or leave them out"
-        yield Line(name, "red" if wrong > given / 2 else "amber", f"{fault} and count{'s' if wrong == 1 else ''} as missing{fit}", way)
+        yield Line(
+            name,
+            "red" if given >= SMALL and wrong > given / 2 else "amber",
+            f"{fault} and count{'s' if wrong == 1 else ''} as missing{fit}",
+            way,
+        )
     elif facts.unit:
         yield Line(name, "amber", "holds values from 0 to 1 only, where per cent is wanted", "multiply by 100 if they are fractions")
     if rows and not known and not (odd or facts.outside or facts.unknown):

@@ -1,0 +1,226 @@
+"""A trained model as a folder, and in use: at the hospital, on its own file, with nothing sent anywhere.
+
+    model.safetensors   the weights (`params/...`), how inputs are prepared (`features/...`), the outcome's scale if it has one
+    study.json          the manifest, canonical: what each input means, in which unit and range
+    card.json, card.md  what the model is for, how good it is, what was not measured; and the digests of the files above
+
+Models whose layers the manifest describes, and generalised linear models, need NumPy only; others need their recipe.
+"""
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from collegium import tree as T
+from collegium import wire
+from collegium.algorithms.features import Column, encode, kept_places, measured, values
+from collegium.algorithms.glm import FAMILIES
+from collegium.errors import DataError, FrameError, NotFound, StudyError
+from collegium.models.card import FORMAT, markdown
+from collegium.study import layers, manifest
+from collegium.study.manifest import Averaging, Glm, Study
+from collegium.study.plan import column
+from collegium.study.schema import HeldOut
+from collegium.table import Table
+
+UNUSUAL = 4.0  # standard deviations from the training patients' mean
+WEIGHTS, STUDY, CARD, PAGE = "model.safetensors", "study.json", "card.json", "card.md"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model, its study and its card."""
+
+    study: Study
+    trees: T.Tree  # params, features, and outcome for a standardised one
+    card: Mapping[str, Any]
+
+    def predict(self, table: Table) -> np.ndarray:
+        """A probability (rows,), class probabilities (rows, classes) or a value (rows,); NaN where a linear model lacks an input."""
+        study, columns = self.study, inputs(self.study)
+        exact = isinstance(study.method, Glm)
+        x = encode(table, columns, self.trees["features"], reference=exact)
+        if exact and isinstance(study.method, Glm):
+            coef = np.asarray(self.trees["params"]["coef"])
+            lacking = np.any([missing(np.asarray(table[name])) for name in study.features], axis=0)
+            return np.where(lacking, np.nan, FAMILIES[study.method.family].mean(coef[0] + x @ coef[1:]))
+        task = study.outcome.task if study.outcome else "regression"
+        if layers.described(self.trees["params"]):
+            found = layers.scores(layers.forward(self.trees["params"], x), task)
+        else:
+            from collegium import recipes  # here, because only such models need a training library
+
+            found = recipes.learner(study).score(self.trees["params"], Table({"x": x}))
+        if task == "regression":
+            scale = self.trees["outcome"]["numbers"]
+            found = found * float(np.asarray(scale["sd"])[0]) + float(np.asarray(scale["mean"])[0])
+        return found
+
+    def notes(self, table: Table, given: Table | None = None) -> list[str]:
+        """For each row, in what it is unlike the patients the model learned from; "" if in nothing.
+
+        `given` is the table before values out of range were made missing.
+        """
+        out: list[list[str]] = [[] for _ in range(len(table))]
+        columns, prepared = inputs(self.study), self.trees["features"]
+        for c in columns:
+            lost = missing(np.asarray(table[c.name]))
+            dropped = lost & ~missing(np.asarray((given or table)[c.name]))
+            note(out, lost & ~dropped, f"{c.name} is missing")
+            note(out, dropped, f"{c.name} is out of range" if c.kind == "number" else f"{c.name} is not a known category")
+            if c.kind == "category":
+                note(out, ~lost & (kept_places(table, c, prepared) == -2), f"{c.name} was hardly or never seen in training")
+        if getattr(self.study.method, "standardise", False):
+            for c, x, mean, sd in zip(measured(columns), values(table, columns).T, *scales(prepared), strict=True):
+                note(out, np.abs(x - mean) > (UNUSUAL * sd if c.kind == "number" else np.inf), f"{c.name} is unusual")
+        return ["; ".join(words) for words in out]
+
+
+class Applied(NamedTuple):
+    """A model's answers about a file: the columns to write, and how many rows are unlike the training patients."""
+
+    columns: dict[str, list[Any]]
+    noted: int
+
+
+def inputs(study: Study) -> list[Column]:
+    """The study's features as columns to prepare."""
+    return [column(name, study.variables[name]) for name in study.features]
+
+
+def scales(prepared: T.Tree) -> tuple[np.ndarray, np.ndarray]:
+    """Means and spreads of the number and binary columns."""
+    return np.asarray(prepared["numbers"]["mean"]), np.asarray(prepared["numbers"]["sd"])
+
+
+def missing(column: np.ndarray) -> np.ndarray:
+    """Which values are missing."""
+    return np.isnan(column) if column.dtype.kind == "f" else np.asarray(column == "")
+
+
+def note(out: list[list[str]], where: np.ndarray, words: str) -> None:
+    """Add words to some rows."""
+    for row in np.flatnonzero(where).tolist():
+        out[row].append(words)
+
+
+# The folder ------------------------------------------------------------------------------------------------------------------
+
+
+def save(folder: str | Path, study: Study, results: Mapping[str, T.Tree], card: Mapping[str, Any]) -> None:
+    """Write a finished run's model; the card comes last and vouches for the rest. Raises `StorageError`, `StudyError`."""
+    from collegium.data import atomic
+
+    if "features" not in results or "params" not in results.get("fit", {}):
+        raise StudyError(f"the run of {study.title!r} has no model: it has {', '.join(sorted(results)) or 'no results'}")
+    trees: dict[str, Any] = {"params": results["fit"]["params"], "features": results["features"]}
+    trees |= {"outcome": results["outcome"]} if "outcome" in results else {}
+    about = {"format": str(FORMAT), "kind": "collegium model", "study": manifest.digest(study)}
+    files = {WEIGHTS: b"".join(bytes(piece) for piece in wire.encode(trees, about)), STUDY: manifest.signed(study)}
+    digests = {name: "sha256:" + hashlib.sha256(raw).hexdigest() for name, raw in files.items()}
+    full = {**card, "files": digests}
+    files |= {PAGE: markdown(full).encode(), CARD: json.dumps(full, indent=1, ensure_ascii=False, allow_nan=False).encode()}
+    for name, raw in files.items():
+        atomic.write(Path(folder) / name, [raw], mode=0o644)
+
+
+def load(folder: str | Path) -> Model:
+    """The model of a folder, its digests checked. Raises `NotFound`, or `FrameError` if the files do not belong together."""
+    folder = Path(folder)
+    absent = [name for name in (WEIGHTS, STUDY, CARD) if not (folder / name).is_file()]
+    if absent:
+        raise NotFound(
+            f"{str(folder)!r} is not a model's folder: {', '.join(absent)} is not there", hint="give the folder that holds card.json"
+        )
+    files = {name: (folder / name).read_bytes() for name in (WEIGHTS, STUDY)}
+    try:
+        card = json.loads((folder / CARD).read_bytes())
+        vouched, version = {name: card["files"][name] for name in files}, card["format"]
+        document = json.loads(files[STUDY])
+    except (ValueError, KeyError, TypeError) as e:
+        raise FrameError(f"{CARD} or {STUDY} in {str(folder)!r} is damaged ({type(e).__name__})", hint="copy the model again") from None
+    if version != FORMAT:
+        raise FrameError(f"the model has format {version!r}, this program reads {FORMAT}", hint="install the newer version of Collegium")
+    for name, raw in files.items():
+        if vouched[name] != "sha256:" + hashlib.sha256(raw).hexdigest():
+            raise FrameError(f"{name} is not the file that {CARD} describes: it was changed or cut short", hint="copy the model again")
+    study, trees = manifest.read(document), wire.decode(files[WEIGHTS])
+    about = wire.layout(lambda at, size: files[WEIGHTS][at : at + size], len(files[WEIGHTS]))[2]
+    if about.get("study") != manifest.digest(study):
+        raise FrameError(f"{WEIGHTS} was trained for another study than {STUDY}", hint="copy the model again")
+    return Model(study, trees, card)
+
+
+# In use ----------------------------------------------------------------------------------------------------------------------
+
+
+def use(folder: str | Path, file: str | Path, *, patient: str = "") -> Applied:
+    """The model's answers about every row of a hospital's file, with a note on rows that are unlike its training patients.
+
+    The file needs the model's inputs in their units and no outcome. Values out of range count as missing and are noted;
+    a column that is absent or mostly in another unit raises `DataError`.
+    """
+    from collegium.data import files, quality  # here, so that a model can be used on a table where no connector is installed
+
+    model = load(folder)
+    asked = to_ask(model.study)
+    found = files.scan(file, asked, patient=patient)
+    raw, who = Table(found.table.columns), found.table.patient
+    asked = asked.model_copy(update={"patient": ""})  # a row without a patient's name gets its answer too
+    for name in (name for name in model.study.features if name in found.absent and model.study.variables[name].required):
+        says = f"{Path(file).name}: there is no column {name!r}{files.nearest(name, found.header)}"
+        raise DataError(says, hint=f"the model needs it; the file has {files.listed(found.header)}")
+    absent = tuple(name for name in found.absent if name in asked.variables)
+    try:
+        clean, _ = quality.passed(found._replace(table=raw, absent=absent), asked)
+    except DataError as e:
+        raise DataError(f"{Path(file).name}: {e}", hint=e.hint) from None
+    notes = model.notes(clean, raw)
+    columns: dict[str, list[Any]] = {"row": [*range(1, len(clean) + 1)]}
+    if who is not None:
+        columns[patient or model.study.patient] = who.tolist()
+    columns |= answers(model, model.predict(clean)) | {"note": notes}
+    return Applied(columns, sum(map(bool, notes)))
+
+
+def to_ask(study: Study) -> Study:
+    """The study as a file of new patients must answer it: the inputs only, any of which a patient may lack."""
+    features = {name: study.variables[name].model_copy(update={"required": False}) for name in study.features}
+    changes = {"variables": features, "outcome": None, "held_out": HeldOut()}
+    return study.model_copy(update=changes)
+
+
+def answers(model: Model, found: np.ndarray) -> dict[str, list[Any]]:
+    """The model's answers under names that people read, four digits of a probability and six of a value."""
+    outcome = model.study.outcome
+    task = outcome.task if outcome and isinstance(model.study.method, Averaging) else ""
+    if outcome and task == "multiclass":
+        levels = model.study.variables[outcome.target].categories
+        likely = [levels[place] for place in found.argmax(1).tolist()]
+        return {f"probability of {level}": shown(p, 4) for level, p in zip(levels, found.T, strict=True)} | {"most likely": likely}
+    if task == "binary" or (isinstance(model.study.method, Glm) and model.study.method.family == "binomial"):
+        return {"probability": shown(found, 4)}
+    return {"estimate": shown(found, 6)}
+
+
+def shown(found: np.ndarray, digits: int) -> list[Any]:
+    """Figures as text; nothing where there is none."""
+    return ["" if np.isnan(x) else f"{x:.{digits}g}" for x in found.tolist()]
+
+
+def write(path: str | Path, columns: Mapping[str, list[Any]]) -> None:
+    """Write columns as a CSV file, whole or not at all. Raises `StorageError`."""
+    from collegium.data import atomic
+
+    out = io.StringIO(newline="")
+    writer = csv.writer(out)
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    atomic.write(Path(path), [out.getvalue().encode()])
