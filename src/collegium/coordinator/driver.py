@@ -1,0 +1,267 @@
+"""Drives one run: waits for what its round orders, carries it out, and commits each step as one transaction."""
+
+import asyncio
+import contextlib
+import logging
+
+from sqlalchemy import Connection
+
+from collegium.coordinator import records, recovery, states
+from collegium.coordinator.blobs import SMALL, Frame
+from collegium.coordinator.live import Live, Status, roster_text
+from collegium.coordinator.means import Means
+from collegium.coordinator.spool import operation
+from collegium.coordinator.transition import Next, following, so_far
+from collegium.engine import run as course
+from collegium.engine.messages import Place
+from collegium.engine.round import Abandon, Close, Order, Tick
+from collegium.errors import CollegiumError, ConflictError, NotFound, StorageError
+
+log = logging.getLogger("collegium.coordinator.runs")
+TRIES = 3  # a round is asked so often before the run pauses
+RETRY_S = 5.0  # between attempts to go on when the disk is full
+
+
+async def drive(means: Means, live: Live) -> None:
+    """Carry out a run's orders until it is paused or over. A full disk is waited for; other failures end the run."""
+    while live.status == "running":
+        live.nudge.clear()
+        try:
+            order, wait_s = look(means, live)
+            if order:
+                async with live.lock:
+                    if live.status == "running":
+                        await carry_out(means, live, order)
+                continue
+        except StorageError as e:
+            log.warning("run %s waits: %s", live.id, e)
+            live.says, wait_s = f"waits for the coordinator's disk: {e}", RETRY_S
+        except ConflictError as e:
+            log.warning("run %s is read again: %s", live.id, e)
+            await asyncio.sleep(0.05)
+            async with live.lock:
+                await recovery.reread(means, live)
+            live.changed()
+            continue
+        except CollegiumError as e:
+            await fail(means, live, f"{e} ({e.hint})" if e.hint else str(e))
+            continue
+        except Exception as e:
+            log.exception("run %s failed", live.id)
+            await fail(means, live, f"{live.stage.name}, {live.place}: {type(e).__name__}: {e}")
+            continue
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(live.nudge.wait(), max(wait_s, 0))
+
+
+def look(means: Means, live: Live) -> tuple[Order | None, float]:
+    """What the round orders now, else how long to wait; a place that is not asked yet is opened. Raises `StorageError`."""
+    if live.round is None:
+        layout = live.kept.run.layout
+        if layout.nbytes > SMALL:
+            state = sum(frame.nbytes for frame in live.kept.frames.values())
+            means.blobs.room_for((len(live.active) + 1) * layout.nbytes + 2 * state)
+        live.says = ""
+        live.ask(means.clock())
+        means.reached("asked", live.place)
+        live.changed()
+    if live.order is None:
+        live.feed(Tick(means.clock()))
+    return live.order, live.round.wake - means.clock() if live.round else 0.0
+
+
+async def carry_out(means: Means, live: Live, order: Order) -> None:
+    """Close the round, or give it up and ask again."""
+    match order:
+        case Close(sites):
+            try:
+                await close(means, live, sites)
+            except NotFound as e:
+                await abandon(means, live, f"round {live.place.round}: a committed update is lost ({e})")
+        case Abandon(reason):
+            await abandon(means, live, reason)
+
+
+async def close(means: Means, live: Live, sites: frozenset[str]) -> None:
+    """Add up the answers and move on: in one transaction the next place counts and the answers are forgotten."""
+    place, digests = live.place, recovery.answered_text(live, sites)
+    if live.kept.run.layout.nbytes > SMALL and live.closed is None:  # adding up takes a while: fix now whose answers count
+        await means.store.commit(lambda c: records.turn_round(c, live.id, place, ["open"], status="closed", answered=digests))
+        live.closed = sorted(sites)
+    after = await asyncio.to_thread(following, means, live, sites)
+    figures = after.figures | {"seconds": round(means.clock() - live.opened, 3)}
+    done = means.event(live, "round", sentence(live, after), figures={**figures, "place": list(place), "stage": live.stage.name})
+    events = [done, *departures(means, live)]
+    if after.results:
+        events.append(means.event(live, "finished", f"finished after {place}"))
+    dropped = sorted(live.kept.frames.keys() - ({after.results.digest} if after.results else after.kept.frames.keys()))
+
+    def applied(c: Connection) -> list[str]:
+        values = {"status": "applied", "answered": digests, "figures": recovery.figures_text(figures), "ended": done.at}
+        records.turn_round(c, live.id, place, ["open", "closed"], **values)
+        records.drop_uploads(c, live.id, place)
+        records.change_frames(c, live.id, after.new, dropped)
+        if after.results:
+            ended(c, live, "finished", "", after.results, done.at)
+        else:
+            records.update_run(c, live.id, **recovery.place_columns(after.kept), says="", tries=1, roster=roster_text(after.roster))
+            records.open_round(c, live.id, after.kept.run.place, done.at)
+        for event in events:
+            records.tell(c, event)
+        return [digest for digest in dropped if not records.frame_wanted(c, digest)]
+
+    try:
+        orphans = await means.store.commit(applied)
+    finally:
+        means.blobs.unpin(after.new)
+    means.reached("applied", place)
+    live.kept, live.roster, live.says, live.tries = after.kept, after.roster, "", 1
+    if after.results:
+        live.status, live.results = "finished", after.results
+    left_behind = forget_round(live)
+    if live.status == "running":
+        with contextlib.suppress(StorageError):
+            look(means, live)  # the next round is open before anybody is told, and before files are removed
+    means.told(live, *events)
+    await clean(means, live, place, left_behind, orphans)
+
+
+def forget_round(live: Live) -> list[str]:
+    """Leave the round that is over; the sites whose uploads may still lie about."""
+    live.round, live.order, live.closed = None, None, None
+    live.digests.clear()
+    live.reasons.clear()
+    return list(live.roster)
+
+
+async def clean(means: Means, live: Live, place: Place, sites: list[str], orphans: list[str]) -> None:
+    """Remove the files of a round that is over, if it was a large one."""
+    large = [op for site in sites if (means.spool.folder / (op := operation(live.id, place, site))).exists()]
+    if large or orphans:
+        means.spool.drop(large)
+        (means.spool.folder / f"total-{live.id}").unlink(missing_ok=True)
+        wanted = means.store.read
+        await asyncio.to_thread(means.blobs.sweep, orphans, lambda d: wanted(lambda c: records.frame_wanted(c, d)))
+
+
+def sentence(live: Live, after: Next) -> str:
+    """A closed round in words."""
+    shown = ", ".join(f"{name} {value:.4g}" for name, value in after.figures["progress"].items())
+    place, stage = live.place, live.stage
+    what = "ranges agreed" if place.phase == "range" else f"round {place.round} of at most {stage.rounds}"
+    return f"{stage.name}: {what}, {after.figures['answered']} of {after.figures['asked']} sites{': ' if shown else ''}{shown}"
+
+
+def departures(means: Means, live: Live) -> list[records.Event]:
+    """An event for each site that left for good in this round."""
+    left = live.round.left if live.round else frozenset()
+    return [means.event(live, "left", f"{site} left the run: {live.reasons.get(site, 'no reason given')}", site) for site in sorted(left)]
+
+
+async def abandon(means: Means, live: Live, reason: str) -> None:
+    """Nothing of the round is used: ask it again, or pause when that will not help."""
+    place, left = live.place, live.round.left if live.round else frozenset()
+    roster = {n: m._replace(left=live.reasons.get(n, "it failed")) if n in left else m for n, m in live.roster.items()}
+    remain = sum(not member.left for member in roster.values())
+    why = "; ".join(f"{site}: {said}" for site, said in sorted(live.reasons.items()))
+    says = f"{reason}{' - ' if why else ''}{why}"
+    if hopeless := remain < live.study.quorum or live.tries >= TRIES:
+        says += ". The run is paused, nothing is lost; mend the cause, then resume it"
+    events = [*departures(means, live), means.event(live, "paused" if hopeless else "abandoned", says)]
+    after = live.kept.run if hopeless else course.again(live.kept.run)
+    tries = live.tries if hopeless else live.tries + 1
+    changes = {"status": "paused" if hopeless else "running", "says": says if hopeless else "", "tries": tries}
+
+    def given_up(c: Connection) -> None:
+        records.turn_round(c, live.id, place, ["open", "closed"], status="abandoned", ended=events[-1].at)
+        records.drop_uploads(c, live.id, place)
+        records.update_run(c, live.id, place=recovery.place_text(after.place), roster=roster_text(roster), **changes)
+        if not hopeless:
+            records.open_round(c, live.id, after.place, events[-1].at)
+        for event in events:
+            records.tell(c, event)
+
+    await means.store.commit(given_up)
+    live.kept = states.keep(after, live.stages, live.kept, means.blobs)
+    live.roster, live.tries, live.abandoned = roster, tries, hopeless
+    sites = forget_round(live)
+    if hopeless:
+        live.status, live.says = "paused", says
+    means.told(live, *events)
+    await clean(means, live, place, sites, [])
+
+
+def ended(c: Connection, live: Live, status: Status, says: str, results: Frame | None, at: int) -> None:
+    """A run's last row: its frames are gone but for the results."""
+    digest, nbytes = (results.digest, results.nbytes) if results else ("", 0)
+    records.update_run(c, live.id, status=status, says=says, results=digest, results_bytes=nbytes, state="", ended=at)
+
+
+async def end(means: Means, live: Live, status: Status, says: str) -> None:
+    """A run ends before its time: what it has learned is kept, everything else goes. The caller holds the run's lock."""
+    place = live.place
+    results = await asyncio.to_thread(so_far, means, live)
+    event = means.event(live, status, says)
+    dropped = sorted(live.kept.frames.keys() - ({results.digest} if results else set()))
+
+    def over(c: Connection) -> list[str]:
+        records.drop_uploads(c, live.id, place)
+        records.change_frames(c, live.id, [results] if results else [], dropped)
+        ended(c, live, status, says, results, event.at)
+        records.tell(c, event)
+        return [digest for digest in dropped if not records.frame_wanted(c, digest)]
+
+    try:
+        orphans = await means.store.commit(over)
+    finally:
+        means.blobs.unpin([results] if results else [])
+    live.status, live.says, live.results = status, says, results
+    sites = forget_round(live)
+    live.nudge.set()
+    means.told(live, event)
+    await clean(means, live, place, sites, orphans)
+
+
+async def fail(means: Means, live: Live, says: str) -> None:
+    """The run cannot go on. If even that cannot be written down, it is tried again when the driver next looks."""
+    async with live.lock:
+        try:
+            await end(means, live, "failed", says)
+        except StorageError as e:
+            log.warning("run %s failed, which cannot be written yet: %s", live.id, e)
+            await asyncio.sleep(RETRY_S)
+
+
+async def pause(means: Means, live: Live) -> None:
+    """Nothing new is asked until the run is resumed; answers under way are still taken. The caller holds the run's lock."""
+    event = means.event(live, "paused", "paused on request")
+
+    def paused(c: Connection) -> None:
+        records.update_run(c, live.id, status="paused", says=event.says)
+        records.tell(c, event)
+
+    await means.store.commit(paused)
+    live.status, live.says = "paused", event.says
+    live.nudge.set()
+    means.told(live, event)
+
+
+async def resume(means: Means, live: Live) -> None:
+    """Ask again, also the sites that had left: what kept them may be mended. The caller holds the run's lock."""
+    roster = {name: member._replace(left="") for name, member in live.roster.items()}
+    after = course.again(live.kept.run) if live.abandoned else live.kept.run
+    event, again = means.event(live, "resumed", "goes on"), live.abandoned
+
+    def resumed(c: Connection) -> list[object]:
+        values = {"status": "running", "says": "", "tries": 1, "roster": roster_text(roster)}
+        records.update_run(c, live.id, place=recovery.place_text(after.place), **values)
+        if again:
+            records.open_round(c, live.id, after.place, event.at)
+        records.tell(c, event)
+        return list(records.uploads(c, live.id, after.place))
+
+    rows = await means.store.commit(resumed)
+    live.status, live.says, live.tries, live.abandoned, live.roster = "running", "", 1, False, roster
+    live.kept = states.keep(after, live.stages, live.kept, means.blobs)
+    recovery.reopen(means, live, rows)
+    means.told(live, event)

@@ -1,0 +1,190 @@
+"""One run in the coordinator's memory: where it stands, who takes part, and who waits for its next task."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from collegium import tree as T
+from collegium.coordinator.blobs import SMALL, Frame
+from collegium.coordinator.states import Kept
+from collegium.engine import round as rounds
+from collegium.engine.messages import Place, Task, document, pack, place_of
+from collegium.engine.round import Close, Event, Order, Round
+from collegium.engine.run import Stage
+from collegium.identity import digest
+from collegium.study.manifest import Study
+
+Status = Literal["running", "paused", "finished", "stopped", "failed"]
+OVER: tuple[Status, ...] = ("finished", "stopped", "failed")
+
+
+class Member(NamedTuple):
+    """A site in a run: the place of its last update that was used, and why it left, if it did."""
+
+    counted: Place | None = None
+    left: str = ""
+
+
+class Reply(NamedTuple):
+    """A response's body and its digest: the same for many sites, so computed once."""
+
+    body: bytes
+    digest: str
+
+
+class Signal:
+    """Wakes all that wait at a moment; who comes later waits for the next."""
+
+    def __init__(self) -> None:
+        self.waiting: set[asyncio.Future[bool]] = set()
+
+    def send(self) -> None:
+        """Wake everybody."""
+        for each in self.waiting:
+            wake(each, True)
+
+    async def wait(self, seconds: float) -> bool:
+        """True when woken, False after so many seconds."""
+        loop = asyncio.get_running_loop()
+        mine: asyncio.Future[bool] = loop.create_future()
+        timer = loop.call_later(seconds, wake, mine, False)
+        self.waiting.add(mine)
+        try:
+            return await mine
+        finally:
+            timer.cancel()
+            self.waiting.discard(mine)
+
+
+def wake(waiting: asyncio.Future[bool], outcome: bool) -> None:
+    """Resolve a future once."""
+    if not waiting.done():
+        waiting.set_result(outcome)
+
+
+@dataclass
+class Live:
+    """A run that is not over. Only the event loop changes it."""
+
+    id: str
+    digest: str  # of the study
+    study: Study
+    stages: Sequence[Stage]
+    given: Mapping[str, T.Tree]
+    kept: Kept
+    roster: dict[str, Member]
+    status: Status = "running"
+    says: str = ""
+    tries: int = 1  # how often the present round was asked since the run was last started or resumed
+    closed: list[str] | None = None  # whose answers count, where that was committed before they are added up
+    abandoned: bool = False  # the present round was given up: `resume` asks it again
+    results: Frame | None = None
+    round: Round | None = None  # None: not open yet
+    opened: float = 0.0
+    order: Order | None = None  # what the round asks to be done
+    digests: dict[str, str] = field(default_factory=dict)  # answers committed for this place
+    reasons: dict[str, str] = field(default_factory=dict)  # why sites failed in this round
+    turn: Signal = field(default_factory=Signal)  # a task, or another status, for sites
+    news: Signal = field(default_factory=Signal)  # an event, for people
+    nudge: asyncio.Event = field(default_factory=asyncio.Event)  # for the driver
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # held while the run moves to another place or status
+    driver: asyncio.Task[None] | None = None
+    replies: dict[Place | None, Reply] = field(default_factory=dict)
+
+    @property
+    def place(self) -> Place:
+        """Where the run stands."""
+        return self.kept.run.place
+
+    @property
+    def active(self) -> frozenset[str]:
+        """Sites that take part and have not left."""
+        return frozenset(name for name, member in self.roster.items() if not member.left)
+
+    @property
+    def stage(self) -> Stage:
+        """The stage being computed."""
+        return self.stages[self.place.stage]
+
+    def ask(self, now: float) -> None:
+        """Open the round of the present place, nobody having answered yet."""
+        sites = self.study.sites
+        self.round = rounds.open_round(
+            self.place.round, self.active, quorum=self.study.quorum, now=now, deadline_s=sites.deadline_s, grace_s=sites.grace_s
+        )
+        self.opened, self.order = now, None
+
+    def feed(self, event: Event) -> None:
+        """Tell the round what happened, and wake the driver if there is something to do."""
+        if self.round is None:
+            return
+        self.round, orders = rounds.step(self.round, event)
+        if orders:
+            self.order = orders[0]
+            if isinstance(self.order, Close):
+                self.replies.clear()
+        self.nudge.set()
+
+    def changed(self) -> None:
+        """Sites that wait look again."""
+        self.replies.clear()
+        self.turn.send()
+
+    def reply(self, site: str) -> Reply | None:
+        """What to tell a site now; None if there is nothing to do yet."""
+        member = self.roster[site]
+        if self.status in OVER:
+            return self.closing()
+        if member.left:
+            return says("stopped", f"this site left the run: {member.left}")
+        if self.status != "running" or self.round is None or site not in self.round.waiting:
+            return None
+        if member.counted not in self.replies:
+            self.replies[member.counted] = self.task(member.counted)
+        return self.replies[member.counted]
+
+    def task(self, counted: Place | None) -> Reply:
+        """The task of the present place, its state beside it when that is small."""
+        shared = self.kept.shared
+        task = Task(self.id, self.digest, self.place, self.kept.run.layout, shared.digest, shared.nbytes, counted)
+        inside = shared.body if shared.body is not None and shared.nbytes <= SMALL else b""
+        body = pack({"status": "running", "says": self.says, "task": document(task)}, inside)
+        return Reply(body, digest(body))
+
+    def closing(self) -> Reply:
+        """The last word of a run."""
+        return says(self.status, self.says, self.results)
+
+    def idle(self) -> Reply:
+        """Nothing to do within the time that the site waits."""
+        return says(self.status, self.says)
+
+
+def says(status: str, sentence: str, results: Frame | None = None) -> Reply:
+    """A reply without a task."""
+    message: dict[str, Any] = {"status": status, "says": sentence, "task": None}
+    if results:
+        message |= {"results": results.digest, "results_bytes": results.nbytes}
+    body = pack(message)
+    return Reply(body, digest(body))
+
+
+def roster_text(roster: Mapping[str, Member]) -> str:
+    """A roster as JSON."""
+    return json.dumps({name: [list(m.counted) if m.counted else None, m.left] for name, m in roster.items()})
+
+
+def roster_of(document: str) -> dict[str, Member]:
+    """The inverse of `roster_text`."""
+    return {name: Member(place_of(counted) if counted else None, left) for name, (counted, left) in json.loads(document).items()}
+
+
+def figures(run_state: T.Tree | None) -> dict[str, float]:
+    """The scalars that an algorithm wants people to watch: `state["progress"]`."""
+    progress = run_state.get("progress", {}) if run_state else {}
+    return {name: float(leaf) for name, leaf in T.flatten(progress).items() if T.size(leaf) == 1}
+
+
+Reached = Callable[[str, Place], object]

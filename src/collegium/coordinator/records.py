@@ -1,0 +1,169 @@
+"""What runs write into the database and read back, as functions of a connection.
+
+A round's row goes from `open` by way of `closed` to `applied`, or to `abandoned`. Each step names the state it starts from, so
+of two that try the same step one succeeds; the other gets `ConflictError` and reads again.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, and_, exists, literal, select
+
+from collegium.coordinator import store as s
+from collegium.coordinator.blobs import Frame
+from collegium.engine.messages import Answer, Place
+from collegium.errors import ConflictError, NotFound
+
+LIVE = ("running", "paused")
+
+
+class Event(NamedTuple):
+    """Something that happened, for people."""
+
+    at: int
+    run: str
+    site: str
+    kind: str
+    says: str
+    figures: Mapping[str, Any] = {}
+    id: int = 0
+
+
+def key(run: str, place: Place) -> dict[str, Any]:
+    """The columns that name a round."""
+    return {"run": run, "stage": place.stage, "number": place.round, "attempt": place.attempt, "phase": place.phase}
+
+
+def at(table: Any, run: str, place: Place) -> Any:
+    """The rows of one round."""
+    return and_(*(table.c[name] == value for name, value in key(run, place).items()))
+
+
+def tell(connection: Connection, event: Event) -> None:
+    """Write down what happened."""
+    values = event._asdict() | {"figures": json.dumps(event.figures)}
+    del values["id"]
+    connection.execute(s.happened.insert().values(values))
+
+
+def tell_all(connection: Connection, events: Iterable[Event]) -> None:
+    """Write down all that happened."""
+    for event in events:
+        tell(connection, event)
+
+
+def events(connection: Connection, run: str, after: int, limit: int = 1000) -> list[Event]:
+    """What happened in a run after event number `after`, oldest first."""
+    query = select(s.happened).where(s.happened.c.run == run, s.happened.c.id > after).order_by(s.happened.c.id).limit(limit)
+    return [Event(r.at, r.run, r.site, r.kind, r.says, json.loads(r.figures), r.id) for r in connection.execute(query)]
+
+
+def open_round(connection: Connection, run: str, place: Place, now: int) -> None:
+    """A new round asks for answers."""
+    connection.execute(s.round.insert().values(**key(run, place), status="open", answered="{}", figures="{}", opened=now))
+
+
+def turn_round(connection: Connection, run: str, place: Place, before: Iterable[str], **values: Any) -> None:
+    """Move a round on from one of the states `before`. Raises `ConflictError` if it is in none of them."""
+    done = connection.execute(s.round.update().where(at(s.round, run, place), s.round.c.status.in_(list(before))).values(**values))
+    if done.rowcount != 1:
+        raise ConflictError(f"run {run}, {place}: another process has moved this round on")
+
+
+def update_run(connection: Connection, run: str, **values: Any) -> None:
+    """Change a run's row."""
+    connection.execute(s.run.update().where(s.run.c.id == run).values(**values))
+
+
+def add_upload(connection: Connection, run: str, site: str, answer: Answer, body: bytes | None) -> str:
+    """Commit an answer, once: `new`, `same` for a repetition, `late` if its round is over.
+
+    Raises `ConflictError` for other bytes under the same place.
+    """
+    values: dict[str, Any] = key(run, answer.place) | {
+        "site": site, "digest": answer.digest, "nbytes": answer.nbytes, "body": body, "failure": answer.failure,
+        "says": answer.says, "final": int(answer.final),
+    }  # fmt: skip
+    is_open = exists().where(at(s.round, run, answer.place), s.round.c.status == "open")
+    row = select(*(literal(value).label(name) for name, value in values.items())).where(is_open)
+    if connection.execute(s.insert_new(connection, s.upload).from_select(list(values), row)).rowcount == 1:
+        return "new"
+    query = select(s.upload.c.digest, s.upload.c.failure).where(at(s.upload, run, answer.place), s.upload.c.site == site)
+    found = connection.execute(query).first()
+    if found is None:
+        return "late"
+    if (found.digest, found.failure) != (answer.digest, answer.failure):
+        raise ConflictError(
+            f"{answer.place}: site {site!r} has answered with other bytes before; the first answer stays",
+            hint="an answer is sent again unchanged, or not at all",
+        )
+    return "same"
+
+
+def uploads(connection: Connection, run: str, place: Place) -> list[Any]:
+    """Who answered a round, and how; without the bytes."""
+    u = s.upload.c
+    return list(connection.execute(select(u.site, u.digest, u.failure, u.says, u.final).where(at(s.upload, run, place)).order_by(u.site)))
+
+
+def bodies(connection: Connection, run: str, place: Place, sites: Iterable[str]) -> Iterator[bytes]:
+    """The small vectors of these sites, one at a time."""
+    query = select(s.upload.c.body).where(at(s.upload, run, place), s.upload.c.site.in_(sorted(sites)))
+    for row in connection.execution_options(yield_per=16).execute(query):
+        yield row.body
+
+
+def drop_uploads(connection: Connection, run: str, place: Place) -> None:
+    """A site's update is kept until its round is over, and no longer."""
+    connection.execute(s.upload.delete().where(at(s.upload, run, place)))
+
+
+def change_frames(connection: Connection, run: str, add: Iterable[Frame], drop: Iterable[str]) -> None:
+    """Which frames a run needs from now on."""
+    if rows := [{"run": run, "digest": f.digest, "nbytes": f.nbytes, "body": f.body} for f in add]:
+        connection.execute(s.insert_new(connection, s.frame), rows)
+    if gone := sorted(drop):
+        connection.execute(s.frame.delete().where(s.frame.c.run == run, s.frame.c.digest.in_(gone)))
+
+
+def frames(connection: Connection, run: str) -> dict[str, Frame]:
+    """The frames that a run needs."""
+    return {r.digest: Frame(r.digest, r.nbytes, r.body) for r in connection.execute(select(s.frame).where(s.frame.c.run == run))}
+
+
+def frame_wanted(connection: Connection, digest: str) -> bool:
+    """Whether any run needs this frame."""
+    return connection.execute(select(s.frame.c.run).where(s.frame.c.digest == digest).limit(1)).first() is not None
+
+
+def results_frame(connection: Connection, digest: str, site: str | None) -> Frame:
+    """The results of a run that are under this digest, for a site of its roster, or (None) for an operator. Raises `NotFound`."""
+    query = select(s.frame, s.run.c.roster).join(s.run, s.run.c.id == s.frame.c.run)
+    for row in connection.execute(query.where(s.frame.c.digest == digest, s.run.c.results == digest)):
+        if site is None or site in json.loads(row.roster):
+            return Frame(row.digest, row.nbytes, row.body)
+    raise NotFound("there is no such frame: its round may be over", hint="ask for work: the next task names the present one")
+
+
+def study_document(connection: Connection, digest: str) -> str:
+    """A study's canonical JSON. Raises `NotFound`."""
+    found = connection.execute(select(s.study.c.document).where(s.study.c.digest == digest)).scalar()
+    if found is None:
+        raise NotFound(f"there is no study {digest[:16]!r} here", hint="`collegium study list` names those that are")
+    return str(found)
+
+
+def run_row(connection: Connection, run: str) -> Any:
+    """A run's row. Raises `NotFound`."""
+    found = connection.execute(select(s.run).where(s.run.c.id == run)).first()
+    if found is None:
+        raise NotFound(f"there is no run {run[:32]!r} here")
+    return found
+
+
+def rounds(connection: Connection, run: str, limit: int = 500) -> list[Any]:
+    """The newest rounds of a run, oldest first; `range` stands before `sum`."""
+    r = s.round.c
+    newest = (r.stage.desc(), r.number.desc(), r.attempt.desc(), r.phase.desc())
+    return list(connection.execute(select(s.round).where(r.run == run).order_by(*newest).limit(limit)))[::-1]

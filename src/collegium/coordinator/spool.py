@@ -1,0 +1,169 @@
+"""Large uploads on their way in: chunks of 4 MiB, in any order, resumed after a cut or a crash on either side.
+
+A chunk counts as here once its digest held and is noted beside the file. After a crash each noted chunk is read and digested
+again before it counts, so no chunk needs an `fsync` of its own; the whole is fsynced once, before its row is committed.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import blake3
+
+from collegium.coordinator.blobs import Blobs, File, complaints, sync_folder
+from collegium.engine.messages import Place
+from collegium.errors import FrameError, UpdateError
+
+CHUNK = 4 << 20
+STEP = 1 << 20
+
+
+def operation(run: str, place: Place, site: str) -> str:
+    """The name of one site's upload at one place: derived, so that a retry meets what it left."""
+    return hashlib.sha256(f"{run}|{place.stage}|{place.round}|{place.attempt}|{place.phase}|{site}".encode()).hexdigest()
+
+
+class Upload:
+    """One vector being received. Its methods block on the disk; one thread at a time may call them."""
+
+    def __init__(self, path: Path, nbytes: int) -> None:
+        self.path, self.nbytes = path, nbytes
+        self.notes = path.with_suffix(".have")
+        self.chunks: dict[int, str] = {}
+        self.sealed = ""  # the digest of the whole, once it is safe on the disk
+        self.whole, self.hashed = blake3.blake3(), 0  # the digest so far, as long as chunks come in order
+        with complaints():
+            known = path.exists()
+            self.handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            if known:
+                self.recall()
+            else:
+                os.posix_fallocate(self.handle, 0, nbytes)
+
+    def __del__(self) -> None:
+        if hasattr(self, "handle"):
+            os.close(self.handle)
+
+    @property
+    def count(self) -> int:
+        """How many chunks the whole has."""
+        return -(-self.nbytes // CHUNK)
+
+    def span(self, k: int) -> tuple[int, int]:
+        """Where chunk `k` starts, and how long it is."""
+        if not 0 <= k < self.count:
+            raise UpdateError(f"chunk {k} does not exist: the update has {self.nbytes} bytes, so chunks 0 to {self.count - 1}")
+        return k * CHUNK, min(CHUNK, self.nbytes - k * CHUNK)
+
+    def recall(self) -> None:
+        """Count again what was noted before a restart and is whole on the disk."""
+        noted = self.notes.read_text().splitlines() if self.notes.exists() else []
+        for text in noted:
+            k, _, digest = text.partition(" ")
+            if k.isdecimal() and int(k) < self.count and blake3.blake3(os.pread(self.handle, CHUNK, int(k) * CHUNK)).hexdigest() == digest:
+                self.chunks[int(k)] = digest
+
+    def receive(self, k: int) -> "Chunk":
+        """Start on chunk `k`; what was there of it before no longer counts."""
+        start, nbytes = self.span(k)
+        self.sealed = ""
+        if self.chunks.pop(k, None) and start < self.hashed:
+            self.hashed, self.whole = -1, blake3.blake3()  # the running digest covers bytes that may change
+        return Chunk(self, k, start, nbytes)
+
+    def seal(self) -> str:
+        """Make the whole safe on the disk and give its digest. Raises `UpdateError` if chunks are missing."""
+        if missing := [k for k in range(self.count) if k not in self.chunks]:
+            raise UpdateError(f"chunk {missing[0]} of {self.count} is not here; upload it, then answer again")
+        with complaints():
+            os.fdatasync(self.handle)
+            sync_folder(self.path.parent)
+        if self.hashed == self.nbytes:
+            return self.whole.hexdigest()
+        hasher = blake3.blake3()
+        for at in range(0, self.nbytes, STEP):
+            hasher.update(os.pread(self.handle, STEP, at))
+        return hasher.hexdigest()
+
+    def tail(self, count: int) -> bytes:
+        """The last bytes."""
+        return os.pread(self.handle, count, self.nbytes - count)
+
+    def drop(self) -> None:
+        """Forget everything received."""
+        self.path.unlink(missing_ok=True)
+        self.notes.unlink(missing_ok=True)
+
+
+class Chunk:
+    """One chunk being received, piece by piece."""
+
+    def __init__(self, upload: Upload, k: int, start: int, nbytes: int) -> None:
+        self.upload, self.k, self.start, self.nbytes = upload, k, start, nbytes
+        self.at, self.own = 0, blake3.blake3()
+        self.whole = upload.whole.copy() if upload.hashed == start else None
+
+    def write(self, piece: Any) -> None:
+        """Add the next bytes. Raises `FrameError` when they are more than the chunk has."""
+        if self.at + len(piece) > self.nbytes:
+            raise FrameError(f"chunk {self.k} is longer than its {self.nbytes} bytes")
+        self.own.update(piece)
+        if self.whole is not None:
+            self.whole.update(piece)
+        with complaints():
+            done = 0
+            while done < len(piece):
+                done += os.pwrite(self.upload.handle, memoryview(piece)[done:], self.start + self.at + done)
+        self.at += len(piece)
+
+    def finish(self, digest: str, rest: bytes = b"") -> None:
+        """Add the last bytes; the chunk is here if it is whole and has this digest, else `FrameError`."""
+        self.write(rest)
+        if self.at != self.nbytes:
+            raise FrameError(f"chunk {self.k} ended after {self.at} of {self.nbytes} bytes", hint="send it again")
+        if self.own.hexdigest() != digest:
+            raise FrameError(f"chunk {self.k} is not what its signature says: it was altered on the way", hint="send it again")
+        upload = self.upload
+        if self.whole is not None and upload.hashed == self.start:
+            upload.whole, upload.hashed = self.whole, self.start + self.nbytes
+        with complaints(), upload.notes.open("a") as notes:
+            notes.write(f"{self.k} {digest}\n")
+        upload.chunks[self.k] = digest
+
+
+class Spool:
+    """The folder of uploads that are not yet added."""
+
+    def __init__(self, folder: Path, blobs: Blobs) -> None:
+        self.folder, self.blobs = folder, blobs
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self.open: dict[str, Upload] = {}
+
+    def upload(self, op: str, nbytes: int) -> Upload:
+        """The upload of this name, as far as it came."""
+        if op not in self.open:
+            if not (self.folder / op).exists():
+                self.blobs.room_for(nbytes)
+            self.open[op] = Upload(self.folder / op, nbytes)
+        return self.open[op]
+
+    def file(self, op: str) -> File:
+        """A committed upload, to be read."""
+        return File(self.folder / op)
+
+    def drop(self, ops: Iterable[str]) -> None:
+        """Forget uploads whose round is over."""
+        for op in ops:
+            if held := self.open.pop(op, None):
+                held.drop()
+            for path in (self.folder / op, self.folder / f"{op}.have"):
+                path.unlink(missing_ok=True)
+
+    def keep_only(self, ops: Iterable[str]) -> None:
+        """Remove what belongs to no open round: half-done totals, rounds closed just before a crash."""
+        wanted = set(ops)
+        for path in self.folder.iterdir():
+            if path.stem not in wanted:
+                path.unlink()

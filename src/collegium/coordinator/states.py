@@ -1,0 +1,143 @@
+"""A run's place as frames and references: what is written once a round, and how it comes back after a restart.
+
+A state may be larger than memory and share most of its arrays with what sites are sent, with the best model so far, or with
+results of earlier stages. So every leaf is a *reference*, (digest of a frame, name in it), and only arrays that are in no
+frame yet are written: first the shared frame, which sites fetch, then the rest. A leaf is known by its identity: algorithms
+pass arrays on or make new ones, and never change one in place.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from collegium import tree as T
+from collegium.coordinator.blobs import Blobs, Frame
+from collegium.engine import run as course
+from collegium.engine.messages import Place
+from collegium.engine.run import Run, Stage
+from collegium.privacy.ring import Layout
+
+
+class Ref(NamedTuple):
+    """Where a leaf is kept; a subtree without leaves has no frame."""
+
+    frame: str  # digest
+    leaf: str
+
+
+EMPTY = Ref("", "")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A run's place with all its arrays in frames."""
+
+    run: Run
+    shared: Frame  # what sites are sent
+    refs: Mapping[str, Ref]  # by path: "state/..." and "results/STAGE/..."
+    frames: Mapping[str, Frame]  # by digest: the frames that `refs` and `shared` need
+    new: tuple[Frame, ...] = ()  # those written for this place
+
+
+class Known:
+    """Which arrays are in which frame, by identity; holds on to each array, so that no identity is used twice."""
+
+    def __init__(self) -> None:
+        self.refs: dict[int, Ref] = {}
+        self.held: list[Any] = []
+
+    def note(self, leaf: Any, ref: Ref) -> None:
+        """This very array is kept there."""
+        self.refs[id(leaf)] = ref
+        self.held.append(leaf)
+
+
+def keep(run: Run, stages: Sequence[Stage], before: Kept | None, blobs: Blobs) -> Kept:
+    """Write what is new of a place. `before` is the last place kept; its arrays are not written again."""
+    if before and run.state is before.run.state and run.results is before.run.results:
+        return replace(before, run=run, new=())  # the same round asked anew, or its second phase
+    run = replace(run, state=solid(run.state), results=solid(run.results))
+    known, old = Known(), outline(before.run) if before else {}
+    for path, leaf in old.items():
+        known.note(leaf, before.refs[path] if before else EMPTY)
+    new = [write(T.flatten(course.shared(run, stages)), known, blobs)]
+    parts = [{f"results/{name}/{path}": leaf for path, leaf in T.flatten(tree).items()} for name, tree in run.results.items()]
+    for part in [*parts, {f"state/{path}": leaf for path, leaf in T.flatten(run.state).items()}]:
+        if fresh := {path: leaf for path, leaf in part.items() if id(leaf) not in known.refs}:
+            new.append(write(fresh, known, blobs))
+    leaves = outline(run)
+    refs = {path: known.refs[id(leaf)] if hasattr(leaf, "shape") else EMPTY for path, leaf in leaves.items()}
+    frames = (dict(before.frames) if before else {}) | {frame.digest: frame for frame in new}
+    wanted = {ref.frame for ref in refs.values()} | {new[0].digest}
+    frames = {digest: frame for digest, frame in frames.items() if digest in wanted}
+    for path, leaf in load(refs, {frame.digest: frame for frame in new}, blobs).items():
+        if not (isinstance(leaves[path], np.ndarray) and frames[refs[path].frame].body):
+            leaves[path] = leaf  # an expression, or a large array: from now on it is read from its frame
+    return Kept(rebuilt(run, leaves), new[0], refs, frames, tuple(new))
+
+
+def write(leaves: Mapping[str, Any], known: Known, blobs: Blobs) -> Frame:
+    """Leaves as one frame, noted as kept there."""
+    frame = blobs.write(T.unflatten(leaves))
+    for path, leaf in leaves.items():
+        known.note(leaf, Ref(frame.digest, path))
+    return frame
+
+
+def finish(run: Run, given: Mapping[str, Any], blobs: Blobs) -> Frame:
+    """The frame of all stages' results, `STAGE/...`; what came with the study is left out."""
+    return blobs.write({name: tree for name, tree in run.results.items() if name not in given})
+
+
+def solid(tree: T.Tree) -> dict[str, Any]:
+    """The same tree with every plain number an array, so that each leaf has one identity."""
+    return {
+        key: solid(value) if isinstance(value, Mapping) else value if hasattr(value, "shape") else np.asarray(value)
+        for key, value in tree.items()
+    }
+
+
+def outline(run: Run) -> dict[str, Any]:
+    """All leaves of a run's state and results by path, and `{}` for each subtree without leaves."""
+    return dict(walk({"state": run.state, "results": run.results}, ""))
+
+
+def walk(tree: T.Tree, prefix: str) -> list[tuple[str, Any]]:
+    """The leaves under `prefix`, sorted; a frame cannot hold an empty subtree, and algorithms may rely on it being there."""
+    out: list[tuple[str, Any]] = []
+    for key in sorted(tree):
+        value = tree[key]
+        out += walk(value, f"{prefix}{key}/") if isinstance(value, Mapping) and value else [(prefix + key, value)]
+    return out
+
+
+def rebuilt(run: Run, leaves: Mapping[str, Any]) -> Run:
+    """The run with these leaves; names in sorted order, as after a restart."""
+    tree = T.unflatten(leaves)
+    return replace(run, state=tree["state"], results=tree["results"])
+
+
+def load(refs: Mapping[str, Ref], frames: Mapping[str, Frame], blobs: Blobs) -> dict[str, Any]:
+    """The leaves that these frames hold, by path."""
+    held = {digest: blobs.load(frame) for digest, frame in frames.items()}
+    return {path: held[ref.frame][ref.leaf] for path, ref in refs.items() if ref.frame in held}
+
+
+def text(kept: Kept) -> str:
+    """Where the parts of a place are, as JSON; each digest is written once."""
+    digests = sorted({ref.frame for ref in kept.refs.values()})
+    number = {digest: n for n, digest in enumerate(digests)}
+    leaves = {path: [number[ref.frame], ref.leaf] for path, ref in kept.refs.items()}
+    return json.dumps({"shared": kept.shared.digest, "frames": digests, "leaves": leaves}, separators=(",", ":"))
+
+
+def recall(document: str, place: Place, layout: Layout, target: Layout, frames: Mapping[str, Frame], blobs: Blobs) -> Kept:
+    """A kept place after a restart: its small arrays in memory, its large ones where they are."""
+    found = json.loads(document)
+    refs = {path: Ref(found["frames"][number], leaf) for path, (number, leaf) in found["leaves"].items()}
+    leaves: dict[str, Any] = {path: {} for path, ref in refs.items() if ref == EMPTY}
+    leaves |= load(refs, {digest: frames[digest] for digest in {ref.frame for ref in refs.values()} - {""}}, blobs)
+    return Kept(rebuilt(Run(place, {}, layout, target), leaves), frames[found["shared"]], refs, dict(frames))

@@ -1,0 +1,108 @@
+"""From the answers of one round to the run's next place: add up, take the course's next step, keep it. Runs in a thread.
+
+Nothing here changes the run: the place that comes out counts only once `driver` has committed it.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from collegium import tree as T
+from collegium.coordinator import records, states
+from collegium.coordinator.blobs import SMALL, File, Frame, complaints
+from collegium.coordinator.live import Live, Member, figures
+from collegium.coordinator.means import Means
+from collegium.coordinator.spool import operation
+from collegium.coordinator.states import Kept
+from collegium.engine import run as course
+from collegium.engine.fold import fold, fold_bytes
+from collegium.engine.run import Run, Stage
+from collegium.errors import CollegiumError
+from collegium.privacy.ring import TRAILER, Layout
+
+Read = Callable[[int, int], Any]
+
+
+class Next(NamedTuple):
+    """What a closed round leads to; `kept` is the place it came from when the run is over."""
+
+    kept: Kept
+    roster: dict[str, Member]
+    figures: dict[str, Any]
+    results: Frame | None  # the run is over
+
+    @property
+    def new(self) -> tuple[Frame, ...]:
+        """Frames written for it."""
+        return (self.results,) if self.results else self.kept.new
+
+
+def following(means: Means, live: Live, sites: frozenset[str]) -> Next:
+    """Sum these sites' updates and find the run's next place. Raises `RunError` when the course ends badly."""
+    run, number = live.kept.run, live.place.stage
+    read = total(means, live, sites)
+    means.reached("folded", run.place)
+    stages, seen = watched(live.stages, number)
+    after = course.close(run, stages, read, len(sites))
+    used = run.place.phase == "sum" and (after.over or after.place[:2] != run.place[:2])
+    left = live.round.left if live.round else frozenset()
+    roster = {
+        name: Member(run.place if used and name in sites else was.counted, live.reasons.get(name, "") if name in left else was.left)
+        for name, was in live.roster.items()
+    }
+    measured = {"answered": len(sites), "asked": len(live.active), **clipping(read, run.layout), "progress": figures(seen())}
+    if after.over:
+        return Next(live.kept, roster, measured, states.finish(after, live.given, means.blobs))
+    return Next(states.keep(after, live.stages, live.kept, means.blobs), roster, measured, None)
+
+
+def total(means: Means, live: Live, sites: frozenset[str]) -> Read:
+    """The sum of these sites' vectors: in memory if it is small, else in a file, never more than a block of each at once."""
+    layout, place = live.kept.run.layout, live.place
+    if layout.nbytes <= SMALL:
+        whole = means.store.read(lambda c: fold_bytes(layout, records.bodies(c, live.id, place, sites)))
+        return lambda at, count: whole[at : at + count]
+    path = means.spool.folder / f"total-{live.id}"
+    means.blobs.room_for(layout.nbytes)
+    with complaints(), path.open("wb", buffering=0) as out:
+        handle = out.fileno()
+        files = [means.spool.file(operation(live.id, place, site)) for site in sorted(sites)]
+        fold(layout, [file.read for file in files], lambda at, block: os.pwrite(handle, block, at))
+    return File(path).read
+
+
+def watched(stages: Any, number: int) -> tuple[list[Stage], Callable[[], T.Tree | None]]:
+    """The stages, one of which tells the last state it made: the course itself has moved on by the time a stage ends."""
+    last: list[T.Tree] = []
+    stage = stages[number]
+
+    def apply(state: T.Tree, total: T.Tree) -> T.Tree:
+        last[:] = [stage.algorithm.apply(state, total)]
+        return last[0]
+
+    spied = stage._replace(algorithm=stage.algorithm._replace(apply=apply))
+    return [*stages[:number], spied, *stages[number + 1 :]], lambda: last[0] if last else None
+
+
+def clipping(read: Read, layout: Layout) -> dict[str, float]:
+    """The share of numbers that were cut to their range, of all that were added."""
+    clipped, sites = np.frombuffer(read(layout.nbytes - TRAILER, TRAILER), "<u8").tolist()
+    return {"clipped": clipped / max(layout.entries * sites, 1)}
+
+
+def so_far(means: Means, live: Live) -> Frame | None:
+    """What a run that ends early has learned: the results of its finished stages, and of the present one if it has any."""
+    run: Run = live.kept.run
+    results = dict(run.results)
+    if run.place.round > 1:
+        with contextlib.suppress(CollegiumError, ArithmeticError, LookupError, ValueError):
+            results[live.stage.name] = live.stage.algorithm.result(run.state)
+    if not results.keys() - live.given.keys():
+        return None
+    with contextlib.suppress(CollegiumError):  # the disk may be full, which must not keep a run from ending
+        return states.finish(replace(run, results=results), live.given, means.blobs)
+    return None
