@@ -61,6 +61,12 @@ def learner(study: Study) -> Learner:
     return named(study.method.recipe, manifest.text(study))
 
 
+def warm(study: Study) -> None:
+    """Load what the study trains with, which a site does once and not every round."""
+    if isinstance(study.method, Averaging):
+        learner(study)
+
+
 def train(
     study: Study,
     sites: Mapping[str, Table],

@@ -3,11 +3,12 @@
     python benchmarks/quality/uci_heart.py [--json] [--quick] [--data FOLDER]
 
 Five strategies run with FLamby's rows, split, model, budget, settings and first weights through a manifest, the plan and the
-engine, five seeds each; FedAvg once more from first weights of our own. `alone` is the same training by one hospital on its own
-rows; for "all" the mean of the hospitals' own models there; `pooled` the same training on everybody's rows. Then the recommended way: values standardised by
-sums over the hospitals, no setting tuned. "accuracy all" is FLamby's pooled test: the four hospitals' test rows standardised by
-all hospitals' training rows. Switzerland, where all 30 training patients and 15 of 16 test patients are ill, can compare
-nothing and is left out of the means over hospitals and of AUROC.
+engine, five seeds each; FedAvg once more from first weights of our own. Then the recommended way: values standardised by sums
+over the hospitals, no setting tuned. `alone` is the same training by one hospital on its own rows, and for "all" the mean of the
+hospitals' own models; `pooled` is the same training on everybody's rows.
+
+"accuracy all" is FLamby's pooled test: all test rows, standardised by all hospitals' training rows. Switzerland, where all 30
+training patients and 15 of 16 test patients are ill, can compare nothing: it is left out of the means over hospitals and of AUROC.
 """
 
 import math
@@ -89,6 +90,7 @@ def judge(one: Trial, *, peers: bool) -> tuple[dict[str, Judged], float]:
     """Each figure, and the seconds that joint training took."""
     fit = partial(trial.train, one.study, first=one.first, optimizer=one.optimizer)
     sites, everybody = one.rows.sites, together(one.rows.everybody.values())
+    trial.warm(one.study)
     started = time.perf_counter()
     joint = fit(sites)
     seconds = time.perf_counter() - started
