@@ -3,10 +3,12 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
+from collegium import tree as T
 from collegium.algorithms.averaging import averaging
+from collegium.data import quality, synthetic
 from collegium.recipes import tabular
-from collegium.simulation.local import simulate
-from collegium.study import layers, manifest
+from collegium.simulation.local import simulate, walk
+from collegium.study import layers, manifest, plan
 from collegium.table import Table
 
 
@@ -75,3 +77,30 @@ def test_a_hidden_layer_learns_what_a_line_cannot():
     tables["b"] = Table({"x": x[400:], "y": (x[400:, 0] * x[400:, 1] > 0).astype(float)})
     _, score, pooled = joint("binary", tables, rounds=40, hidden=[16], local={"optimizer": "adam", "lr": "0.01", "batch": 32})
     assert roc_auc_score(pooled["y"], score) > 0.9
+
+
+def test_an_empty_site_changes_nothing_and_a_one_class_site_takes_part():
+    tables = sites("binary", 100)
+    with_empty = tables | {"empty": tables["north"].where(np.zeros(0, int))}
+    one, two = (joint("binary", t, rounds=5)[0]["params"]["0"]["weight"] for t in (tables, with_empty))
+    np.testing.assert_allclose(one, two, rtol=1e-4)
+    ill = tables["west"].where(tables["west"]["y"] == 1)
+    three = joint("binary", tables | {"west": ill}, rounds=5)[0]["params"]["0"]["weight"]
+    assert np.isfinite(three).all()
+    assert not np.array_equal(one, three)
+
+
+def test_mixed_columns_with_gaps_and_words_unseen_elsewhere_train_to_the_end():
+    mixed = study(rounds=5, local={"batch": 32})
+    tables = {}
+    for k in range(3):
+        table = synthetic.make(mixed, 200, seed=k, missing=0.2)
+        if k == 2:  # a hospital with a code of its own, without one variable, and with one value in another
+            table = table.with_columns(
+                sex=np.where(np.arange(200) % 3 == 0, "X", table["sex"]), creatinine=np.full(200, np.nan), age=np.full(200, 50.0)
+            )
+        tables[f"h{k}"] = plan.rows(mixed, quality.ready(table, mixed))
+    end, memory = walk(plan.stages(mixed, tabular.learner(mixed)), tables, seed=1)
+    assert all(np.isfinite(leaf).all() for leaf in T.flatten(end.results["fit"]["params"]).values())
+    assert int(end.results["compare"]["sites"]["compared"]) == 3
+    assert set(memory) == {"h0", "h1", "h2"}
