@@ -45,7 +45,7 @@ MANIFEST: dict[str, Any] = {
     "purpose": "A test of the coordinator.",
     "variables": {"age": {"kind": "number"}, "ill": {"kind": "binary"}},
     "method": {"kind": "statistics"},
-    "sites": {"minimum": 2, "grace_s": 0},
+    "sites": {"minimum": 2, "grace_s": 60},
 }
 
 

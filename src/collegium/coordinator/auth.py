@@ -9,7 +9,7 @@ import base64
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -116,29 +116,32 @@ class Call:
     digest: str = ""  # of the body, as it was signed
     signature: bytes = b""
 
-    async def pieces(self) -> Any:
+    async def pieces(self) -> AsyncIterator[bytes]:
         """The body as it comes. Raises `TooLarge`, and `FrameError` where it is cut short."""
-        left = self.route.rule.limit
-        while True:
-            try:
-                message = await asyncio.wait_for(self.receive(), BODY_S)
-            except TimeoutError:
-                raise FrameError(f"nothing more of the body came within {BODY_S:.0f} s") from None
-            if message["type"] == "http.disconnect":
-                raise FrameError("the body is cut short: the connection is gone")
-            piece = message.get("body", b"")
+        left, more = self.route.rule.limit, True
+        while more:
+            piece, more = await self.piece()
             left -= len(piece)
             if left < 0:
                 raise TooLarge(f"the body is longer than the {self.route.rule.limit} bytes that {self.route.template} takes")
             if piece:
                 yield piece
-            if not message.get("more_body"):
-                return
+
+    async def piece(self) -> tuple[bytes, bool]:
+        """What comes next of the body, and whether there is more."""
+        try:
+            async with asyncio.timeout(BODY_S):
+                message = await self.receive()
+        except TimeoutError:
+            raise FrameError(f"nothing more of the body came within {BODY_S:.0f} s") from None
+        if message["type"] == "http.disconnect":
+            raise FrameError("the body is cut short: the connection is gone")
+        return message.get("body", b""), bool(message.get("more_body"))
 
     async def body(self) -> bytes:
         """The whole body, held to its signed digest."""
         whole = b"".join([piece async for piece in self.pieces()])
-        if blake3.blake3(whole).hexdigest() != self.digest:
+        if identity.digest(whole) != self.digest:
             raise IdentityError("the body is not what its signature says: it was altered on the way")
         return whole
 

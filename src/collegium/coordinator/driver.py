@@ -115,10 +115,10 @@ async def close(means: Means, live: Live, sites: frozenset[str]) -> None:
     finally:
         means.blobs.unpin(after.new)
     means.reached("applied", place)
+    left_behind = forget_round(live)
     live.kept, live.roster, live.says, live.tries = after.kept, after.roster, "", 1
     if after.results:
         live.status, live.results = "finished", after.results
-    left_behind = forget_round(live)
     if live.status == "running":
         with contextlib.suppress(StorageError):
             look(means, live)  # the next round is open before anybody is told, and before files are removed
@@ -127,19 +127,20 @@ async def close(means: Means, live: Live, sites: frozenset[str]) -> None:
 
 
 def forget_round(live: Live) -> list[str]:
-    """Leave the round that is over; the sites whose uploads may still lie about."""
+    """Leave the round that is over; the sites whose uploads lie in files."""
+    large = live.kept.run.layout.nbytes > SMALL
     live.round, live.order, live.closed = None, None, None
     live.digests.clear()
     live.reasons.clear()
-    return list(live.roster)
+    return list(live.roster) if large else []
 
 
 async def clean(means: Means, live: Live, place: Place, sites: list[str], orphans: list[str]) -> None:
-    """Remove the files of a round that is over, if it was a large one."""
-    large = [op for site in sites if (means.spool.folder / (op := operation(live.id, place, site))).exists()]
-    if large or orphans:
-        means.spool.drop(large)
+    """Remove the files of a round that is over; `sites` are those that may have left some."""
+    if sites:
+        means.spool.drop(operation(live.id, place, site) for site in sites)
         (means.spool.folder / f"total-{live.id}").unlink(missing_ok=True)
+    if orphans:
         wanted = means.store.read
         await asyncio.to_thread(means.blobs.sweep, orphans, lambda d: wanted(lambda c: records.frame_wanted(c, d)))
 
@@ -182,9 +183,9 @@ async def abandon(means: Means, live: Live, reason: str) -> None:
             records.tell(c, event)
 
     await means.store.commit(given_up)
+    sites = forget_round(live)
     live.kept = states.keep(after, live.stages, live.kept, means.blobs)
     live.roster, live.tries, live.abandoned = roster, tries, hopeless
-    sites = forget_round(live)
     if hopeless:
         live.status, live.says = "paused", says
     means.told(live, *events)

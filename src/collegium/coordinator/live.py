@@ -11,7 +11,7 @@ from collegium.coordinator.blobs import SMALL, Frame
 from collegium.coordinator.states import Kept
 from collegium.engine import round as rounds
 from collegium.engine.messages import Place, Task, document, pack, place_of
-from collegium.engine.round import Close, Event, Order, Round
+from collegium.engine.round import Event, Order, Round
 from collegium.engine.run import Stage
 from collegium.identity import digest
 from collegium.study.manifest import Study
@@ -120,12 +120,12 @@ class Live:
         """Tell the round what happened, and wake the driver if there is something to do."""
         if self.round is None:
             return
+        before = self.round.wake
         self.round, orders = rounds.step(self.round, event)
         if orders:
             self.order = orders[0]
-            if isinstance(self.order, Close):
-                self.replies.clear()
-        self.nudge.set()
+        if orders or self.round.wake != before:
+            self.nudge.set()
 
     def changed(self) -> None:
         """Sites that wait look again."""

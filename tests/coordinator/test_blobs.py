@@ -1,0 +1,98 @@
+"""Frames under their digest: whole or not there, read a block at a time, kept as long as anybody needs them."""
+
+from pathlib import Path
+
+import blake3
+import numpy as np
+import pytest
+
+from collegium import tree as T
+from collegium import wire
+from collegium.coordinator.blobs import SMALL, Blobs, File, Frame
+from collegium.errors import FrameError, NotFound, StorageError
+
+LARGE = {"w": np.arange(400_000, dtype=np.float64), "b": np.ones(3)}
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return Blobs(tmp_path / "blobs")
+
+
+def test_a_small_tree_is_no_file(blobs: Blobs):
+    frame = blobs.write({"w": np.arange(3.0)})
+    assert frame.body is not None
+    assert frame.digest == blake3.blake3(frame.body).hexdigest()
+    assert blobs.names() == []
+    assert blobs.load(frame)["w"].tolist() == [0, 1, 2]
+
+
+def test_a_large_tree_is_a_file_named_by_its_digest(blobs: Blobs):
+    frame = blobs.write(LARGE)
+    assert (frame.body, frame.nbytes > SMALL) == (None, True)
+    content = blobs.path(frame.digest).read_bytes()
+    assert blake3.blake3(content).hexdigest() == frame.digest
+    assert content == b"".join(wire.encode(LARGE))
+    leaves = blobs.load(frame)
+    assert isinstance(leaves["w"], np.ndarray) is True  # within the budget of memory
+    assert np.array_equal(leaves["w"], LARGE["w"])
+
+
+def test_what_exceeds_the_budget_stays_in_the_file(blobs: Blobs, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("collegium.coordinator.blobs.IN_MEMORY", 1000)
+    leaves = blobs.load(blobs.write(LARGE))
+    assert isinstance(leaves["b"], np.ndarray)
+    assert isinstance(leaves["w"], wire.Stored)
+    assert np.array_equal(T.block(leaves["w"], 399_998, 400_000), [399_998, 399_999])
+
+
+def test_a_refused_tree_leaves_nothing(blobs: Blobs):
+    with pytest.raises(FrameError, match="'w' holds NaN"):
+        blobs.write({"a": np.zeros(300_000), "w": np.full(300_000, np.nan)})
+    assert blobs.names() == []
+
+
+def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path):
+    blobs = Blobs(tmp_path / "blobs", free=lambda folder: 65 << 20)
+    blobs.write({"w": np.zeros(10)})
+    with pytest.raises(StorageError, match="65 MiB left"):
+        blobs.write(LARGE)
+    assert blobs.names() == []
+
+
+def test_a_file_cut_short_is_told(blobs: Blobs):
+    frame = blobs.write(LARGE)
+    path = blobs.path(frame.digest)
+    file = File(path)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(StorageError, match="damaged"):
+        blobs.load(frame)
+    with pytest.raises(StorageError, match="ends at byte"):
+        file.read(frame.nbytes - 20, 20)
+    with pytest.raises(NotFound):
+        blobs.load(Frame("ab" * 32, 10, None))
+
+
+def test_a_sweep_takes_what_nobody_wants_and_nobody_writes(blobs: Blobs):
+    kept, gone, fresh = (blobs.write({"w": np.full(200_000, float(k))}) for k in range(3))
+    blobs.unpin([kept, gone])
+    blobs.sweep(blobs.names(), lambda digest: digest == kept.digest)
+    assert sorted(blobs.names()) == sorted([kept.digest, fresh.digest])  # the last is still being committed
+    blobs.unpin([fresh])
+    blobs.sweep([fresh.digest], lambda digest: False)
+    assert blobs.names() == [kept.digest]
+
+
+def test_an_open_file_outlives_its_name(blobs: Blobs):
+    frame = blobs.write(LARGE)
+    leaves = blobs.load(frame)
+    file = File(blobs.path(frame.digest))
+    blobs.unpin([frame])
+    blobs.sweep([frame.digest], lambda digest: False)
+    assert len(file.read(0, frame.nbytes)) == frame.nbytes
+    assert leaves["b"].tolist() == [1, 1, 1]
+
+
+def test_half_written_files_are_removed_at_the_start(blobs: Blobs):
+    (blobs.folder / "tmp-x").write_bytes(b"half")
+    assert blobs.names() == []
