@@ -28,6 +28,7 @@ from collegium.engine.run import Stage
 from collegium.errors import CollegiumError, StudyError
 from collegium.site.frames import INLINE, receive, send
 from collegium.site.memory import Memory
+from collegium.site.reading import apart
 from collegium.study import manifest, plan
 from collegium.study.manifest import Averaging, Study
 from collegium.table import Table
@@ -112,13 +113,19 @@ def opened(says: Mapping[str, Any]) -> tuple[Bench, int]:
     study = manifest.read(says["manifest"])
     if manifest.digest(study) != says["study"]:
         raise StudyError("the manifest is not the one whose digest was announced", hint="bring both sides to one release")
-    table, learner = room("data.registry").find(Path(says["home"]), says["table"]).read(study), None
-    if isinstance(study.method, Averaging):
-        learner = room("recipes").learner(study)
-        table, _ = room("recipes").find(study.method.recipe).clean(study, table)
-    table = room("data.quality").ready(table, study)
+    table = apart(lambda: ready(study, Path(says["home"]), says["table"]))
+    learner = room("recipes").learner(study) if isinstance(study.method, Averaging) else None
     bench = Bench(study, plan.stages(study, learner), plan.rows(study, table), Path(says["folder"]), says["site"])
     return bench, len(table)
+
+
+def ready(study: Study, home: Path, name: str) -> Table:
+    """The rows of a named table that the study may use: read, cleaned by its recipe, checked."""
+    table = room("data.registry").find(home, name).read(study)
+    if isinstance(study.method, Averaging):
+        table, _ = room("recipes").find(study.method.recipe).clean(study, table)
+    out: Table = room("data.quality").ready(table, study)
+    return out
 
 
 def room(name: str) -> Any:
@@ -151,6 +158,7 @@ def serve(inward: int, outward: int) -> None:
         try:
             if says["do"] == "open":
                 bench, rows = opened(says)
+                threading.Thread(target=leave_with, args=(inward,), daemon=True).start()  # not before: reading forks
                 send(outward, {"rows": rows, "stages": [stage.name for stage in bench.stages]})
             elif says["do"] == "task" and bench is not None:
                 with Shared(says.get("state", ""), payload) as state:
@@ -197,7 +205,6 @@ def main() -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     outward = os.dup(1)
     os.dup2(2, 1)  # what a library prints goes into the log, not into the answers
-    threading.Thread(target=leave_with, args=(0,), daemon=True).start()
     serve(0, outward)
 
 
