@@ -247,8 +247,10 @@ def document(c: Connection, runs: Runs, run: str) -> Json:
     live, place, stages = runs.live.get(run), place_of(json.loads(row.place)), names(runs, c, row)
     roster = live.roster if live else roster_of(row.roster)
     rounds = [
-        {"stage": stages[r.stage], "round": r.number, "attempt": r.attempt, "phase": r.phase, "status": r.status,
-         "answered": sorted(json.loads(r.answered)), "opened": stamp(r.opened), **json.loads(r.figures)}
+        json.loads(r.figures) | {
+            "stage": stages[r.stage], "round": r.number, "attempt": r.attempt, "phase": r.phase, "status": r.status,
+            "answered": sorted(json.loads(r.answered)), "opened": stamp(r.opened),
+        }
         for r in records.rounds(c, run)
     ]  # fmt: skip
     found = summary(row) | {

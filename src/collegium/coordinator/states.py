@@ -22,13 +22,10 @@ from collegium.privacy.ring import Layout
 
 
 class Ref(NamedTuple):
-    """Where a leaf is kept; a subtree without leaves has no frame."""
+    """Where a leaf is kept; an empty branch has no leaf there."""
 
     frame: str  # digest
     leaf: str
-
-
-EMPTY = Ref("", "")
 
 
 @dataclass(frozen=True)
@@ -60,22 +57,25 @@ def keep(run: Run, stages: Sequence[Stage], before: Kept | None, blobs: Blobs) -
     if before and run.state is before.run.state and run.results is before.run.results:
         return replace(before, run=run, new=())  # the same round asked anew, or its second phase
     run = replace(run, state=solid(run.state), results=solid(run.results))
-    known, old = Known(), outline(before.run) if before else {}
-    for path, leaf in old.items():
-        known.note(leaf, before.refs[path] if before else EMPTY)
+    known = Known()
+    known.note(T.NOTHING, Ref("", ""))
+    if before:
+        for path, leaf in flat(before.run).items():
+            known.note(leaf, before.refs[path])
     new = [write(T.flatten(course.shared(run, stages)), known, blobs)]
-    parts = [{f"results/{name}/{path}": leaf for path, leaf in T.flatten(tree).items()} for name, tree in run.results.items()]
-    for part in [*parts, {f"state/{path}": leaf for path, leaf in T.flatten(run.state).items()}]:
-        if fresh := {path: leaf for path, leaf in part.items() if id(leaf) not in known.refs}:
+    parts: list[T.Tree] = [{"results": {name: tree}} for name, tree in run.results.items()]
+    for part in [*parts, {"state": run.state}]:
+        if fresh := {path: leaf for path, leaf in T.flatten(part).items() if id(leaf) not in known.refs}:
             new.append(write(fresh, known, blobs))
-    leaves = outline(run)
-    refs = {path: known.refs[id(leaf)] if hasattr(leaf, "shape") else EMPTY for path, leaf in leaves.items()}
+    leaves = flat(run)
+    known.note(T.NOTHING, Ref(new[0].digest, ""))
+    refs = {path: known.refs[id(leaf)] for path, leaf in leaves.items()}
     frames = (dict(before.frames) if before else {}) | {frame.digest: frame for frame in new}
     wanted = {ref.frame for ref in refs.values()} | {new[0].digest}
     frames = {digest: frame for digest, frame in frames.items() if digest in wanted}
-    for path, leaf in load(refs, {frame.digest: frame for frame in new}, blobs).items():
-        if not (isinstance(leaves[path], np.ndarray) and frames[refs[path].frame].body):
-            leaves[path] = leaf  # an expression, or a large array: from now on it is read from its frame
+    plain = {path for path, leaf in leaves.items() if isinstance(leaf, np.ndarray) and frames[refs[path].frame].body}
+    moved = {path: ref for path, ref in refs.items() if path not in plain}
+    leaves |= load(moved, {frame.digest: frame for frame in new}, blobs)  # expressions and large arrays are read from now on
     return Kept(rebuilt(run, leaves), new[0], refs, frames, tuple(new))
 
 
@@ -95,23 +95,14 @@ def finish(run: Run, given: Mapping[str, Any], blobs: Blobs) -> Frame:
 def solid(tree: T.Tree) -> dict[str, Any]:
     """The same tree with every plain number an array, so that each leaf has one identity."""
     return {
-        key: solid(value) if isinstance(value, Mapping) else value if hasattr(value, "shape") else np.asarray(value)
+        key: value if hasattr(value, "shape") else solid(value) if isinstance(value, Mapping) else np.asarray(value)
         for key, value in tree.items()
     }
 
 
-def outline(run: Run) -> dict[str, Any]:
-    """All leaves of a run's state and results by path, and `{}` for each subtree without leaves."""
-    return dict(walk({"state": run.state, "results": run.results}, ""))
-
-
-def walk(tree: T.Tree, prefix: str) -> list[tuple[str, Any]]:
-    """The leaves under `prefix`, sorted; a frame cannot hold an empty subtree, and algorithms may rely on it being there."""
-    out: list[tuple[str, Any]] = []
-    for key in sorted(tree):
-        value = tree[key]
-        out += walk(value, f"{prefix}{key}/") if isinstance(value, Mapping) and value else [(prefix + key, value)]
-    return out
+def flat(run: Run) -> dict[str, Any]:
+    """All leaves of a run's state and results by path."""
+    return T.flatten({"state": run.state, "results": run.results})
 
 
 def rebuilt(run: Run, leaves: Mapping[str, Any]) -> Run:
@@ -122,8 +113,9 @@ def rebuilt(run: Run, leaves: Mapping[str, Any]) -> Run:
 
 def load(refs: Mapping[str, Ref], frames: Mapping[str, Frame], blobs: Blobs) -> dict[str, Any]:
     """The leaves that these frames hold, by path."""
-    held = {digest: blobs.load(frame) for digest, frame in frames.items()}
-    return {path: held[ref.frame][ref.leaf] for path, ref in refs.items() if ref.frame in held}
+    needed = {ref.frame for ref in refs.values()} & frames.keys()
+    held = {digest: blobs.load(frames[digest]) for digest in needed}
+    return {path: held[ref.frame][ref.leaf] if ref.leaf else T.NOTHING for path, ref in refs.items() if ref.frame in held}
 
 
 def text(kept: Kept) -> str:
@@ -138,6 +130,5 @@ def recall(document: str, place: Place, layout: Layout, target: Layout, frames: 
     """A kept place after a restart: its small arrays in memory, its large ones where they are."""
     found = json.loads(document)
     refs = {path: Ref(found["frames"][number], leaf) for path, (number, leaf) in found["leaves"].items()}
-    leaves: dict[str, Any] = {path: {} for path, ref in refs.items() if ref == EMPTY}
-    leaves |= load(refs, {digest: frames[digest] for digest in {ref.frame for ref in refs.values()} - {""}}, blobs)
+    leaves = load(refs, frames, blobs)
     return Kept(rebuilt(Run(place, {}, layout, target), leaves), frames[found["shared"]], refs, dict(frames))
