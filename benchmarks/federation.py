@@ -1,0 +1,166 @@
+"""A real federation on this machine, for as long as a benchmark needs it: one coordinator, its sites, their workers.
+
+They are the processes that `collegium coordinator serve` and `collegium site serve` run, over HTTPS on loopback. Only the recipe
+is not real: `still/` takes its place, because the cost of training is not what is measured.
+"""
+
+import importlib.metadata as metadata
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import free_port, wait_for
+from collegium.coordinator import founding
+from collegium.data import registry
+from collegium.site import config, enrol
+from collegium.site.dial import Dialler, target
+from collegium.site.link import Link
+
+STILL = Path(__file__).parent / "still"
+ROWS = "x,y\n" + "".join(f"{n * 0.1:.1f},{n % 2}\n" for n in range(20))
+POLICY = 'level: 1\nrecipes: "*"\nmin_sites: 1\nauto_accept: true\ntables: {rows: {columns: "*", min_rows: 1}}\n'
+COORDINATOR = """
+import sys
+from pathlib import Path
+from collegium.coordinator.serve import serve
+{before}
+serve(Path(sys.argv[1]), host="127.0.0.1", port=int(sys.argv[2]))
+"""
+MODULE = "collegium.cli"
+VERSION = metadata.version("collegium")
+
+
+def study(hidden: Sequence[int], rounds: int, sites: int, *, moves: bool, title: str = "speed") -> dict[str, Any]:
+    """A manifest whose model has layers of these widths over one variable; its sites train nothing (see `still/still.py`)."""
+    return {
+        "collegium": 1, "title": title, "purpose": "a benchmark",
+        "variables": {"x": {"kind": "number"}, "y": {"kind": "binary"}}, "outcome": {"task": "binary", "target": "y"},
+        "method": {
+            "kind": "averaging", "recipe": "tabular", "hidden": list(hidden), "rounds": rounds, "local": {"lr": "0.1" if moves else "0"},
+        },
+        "held_out": {"test": 0, "validation": 0}, "sites": {"minimum": sites},
+    }  # fmt: skip
+
+
+def weights(hidden: Sequence[int]) -> int:
+    """How many numbers such a model has."""
+    widths = [1, *hidden, 1]
+    return sum(came * goes + goes for came, goes in pairwise(widths))
+
+
+@dataclass
+class Federation:
+    """Processes at work; `url` is where the coordinator says that it is reached."""
+
+    folder: Path
+    port: int
+    coordinator: subprocess.Popen[bytes]
+    operator: Link
+    sites: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def pids(self) -> list[int]:
+        """The coordinator and the agents; `measure.family` finds their workers."""
+        return [self.coordinator.pid, *(process.pid for process in self.sites.values())]
+
+    def ask(self, method: str, path: str, message: Mapping[str, Any] | None = None) -> Any:
+        """What the coordinator answers its operator."""
+        body = b"" if message is None else json.dumps(message).encode()
+        return self.operator.call(method, path, body=body).json()
+
+    def start(self, manifest: Mapping[str, Any]) -> str:
+        """Begin a run of this study over all sites."""
+        name = self.ask("POST", "/v1/studies", {"manifest": dict(manifest)})["study"]
+        return str(self.ask("POST", f"/v1/studies/{name}/start", {})["run"])
+
+    def stands(self, run: str) -> tuple[str, list[Any]]:
+        """A run's status and place, cheaply."""
+        found = next(each for each in self.ask("GET", "/v1/runs")["runs"] if each["run"] == run)
+        if found["status"] not in ("running", "finished"):
+            raise RuntimeError(f"the run is {found['status']}: {found['says']}")
+        return found["status"], found["place"]
+
+    def watch(self, run: str, *, every_s: float, limit_s: float) -> list[tuple[float, list[Any]]]:
+        """(seconds, place) as often as asked until the run has finished; its last entry is the moment it was seen finished."""
+        seen, end = [], time.monotonic() + limit_s
+        while time.monotonic() < end:
+            status, place = self.stands(run)
+            seen.append((time.perf_counter(), place))
+            if status == "finished":
+                return seen
+            time.sleep(every_s)
+        raise TimeoutError(f"the run had not finished after {limit_s:.0f} s")
+
+
+@contextmanager
+def federation(folder: Path, names: Sequence[str], *, port: int = 0, dialled: int = 0, before: str = "pass") -> Iterator[Federation]:
+    """A coordinator and these sites, joined and waiting for work.
+
+    `dialled` is the port that sites call, if something that counts bytes stands before the coordinator; `before` is a line of
+    Python that the coordinator's process runs first, such as a limit of its memory.
+    """
+    port = port or free_port()
+    founding.init(folder / "coordinator", f"https://127.0.0.1:{dialled or port}", "benchmark")
+    public, root = founding.key(folder / "coordinator").public, (folder / "coordinator" / "tls-root.pem").read_text()
+    with ExitStack() as stack:
+        arguments = [sys.executable, "-c", COORDINATOR.format(before=before), str(folder / "coordinator"), str(port)]
+        coordinator = stack.enter_context(process(arguments, folder / "coordinator.log", dict(os.environ)))
+        link = Link(
+            Dialler(target(f"https://127.0.0.1:{port}"), root=root), founding.read_key(folder / "coordinator" / "operator.key"), public
+        )
+        wait_for("the coordinator", lambda: answers(link, coordinator, folder / "coordinator.log"), limit_s=60)
+        found = Federation(folder, port, coordinator, link)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda name: join(found, name), names))
+        for name in names:
+            command = [sys.executable, "-m", MODULE, "site", "serve", "--folder", str(folder / name), "--quiet"]
+            environment = {**os.environ, "PYTHONPATH": str(STILL)}
+            found.sites[name] = stack.enter_context(process(command, folder / f"{name}.log", environment))
+        yield found
+
+
+def join(found: Federation, name: str) -> None:
+    """Make a folder a site, with a table and a policy that allows everything."""
+    folder = found.folder / name
+    code = found.ask("POST", "/v1/invites", {"name": name})["code"]
+    enrol.join(folder, code, version=VERSION, environ={})
+    (folder / "policy.yaml").write_text(POLICY)
+    (folder / "rows.csv").write_text(ROWS)
+    registry.add(folder, "rows", folder / "rows.csv")
+    config.settle(folder)
+
+
+def answers(link: Link, process: subprocess.Popen[bytes], log: Path) -> bool:
+    """Whether the coordinator is up. Raises `RuntimeError` with its last words if it has ended."""
+    if process.poll() is not None:
+        raise RuntimeError(f"the coordinator ended: {log.read_text()[-2000:]}")
+    try:
+        link.call("GET", "/v1/status")
+    except Exception:  # not listening yet
+        return False
+    return True
+
+
+@contextmanager
+def process(arguments: Sequence[str], log: Path, environ: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is ended, whatever happens."""
+    with log.open("ab") as out:
+        started = subprocess.Popen(arguments, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=dict(environ))
+    try:
+        yield started
+    finally:
+        started.terminate()
+        try:
+            started.wait(15)
+        except subprocess.TimeoutExpired:
+            started.kill()
+            started.wait()
