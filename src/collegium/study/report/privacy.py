@@ -1,0 +1,170 @@
+"""What left each hospital, who could have seen it, how it was protected and how it was not; and what it all cost."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from collegium.charts import written
+from collegium.engine import run as course
+from collegium.engine.run import Stage
+from collegium.errors import CollegiumError
+from collegium.study.plan import stages
+from collegium.study.report.document import NOT_MEASURED, Block, Grid, Pairs, Points, Record, Say, Section, real
+from collegium.study.report.spoken import counted, lasting, listed, size
+
+UNMASKED = (
+    "The coordinator sees each hospital's update while it adds it. Masks that would hide it (secure aggregation) are not part of "
+    "this version, and no noise is added (differential privacy). Run this study only where the hospitals trust the coordinator "
+    "with single updates, and say so in the agreement."
+)
+STAYED = "This was a simulation on one machine: nothing left any hospital. What follows is what a real run of this study would send."
+STEPS = {
+    "features": "Prepare the variables",
+    "outcome": "Prepare the outcome",
+    "fit": "Fit the model",
+    "compare": "Compare and test",
+    "counts": "Count",
+    "moments": "Means",
+    "quantiles": "Quantiles",
+    "histograms": "Histograms",
+    "categories": "Categories",
+    "correlations": "Correlations",
+}
+SENT = {
+    "features": "for each variable: how many values, how many missing, sum, squares around the common mean; rows of each category",
+    "outcome": "the same for the outcome: count, sum, and squares around the common mean",
+    "averaging": "how much each number of the model changed in training, times rows; rows, steps, the error on the checking patients",
+    "glm": "sums over patients: slope and curvature of the likelihood for each variable and each pair, and the likelihood",
+    "compare": "how many held-out patients have which score, and the outcome; whether the hospital gained; both models' figures",
+    "counts": "rows, patients, and for each variable how many values are there and how many missing",
+    "moments": "for each number: how many, their sum, and the squares around the common mean",
+    "quantiles": "for each number: how many rows are at or below a limit that is asked for, until fewer than 10 rows are left in between",
+    "histograms": "for each number: how many rows lie between given limits",
+    "categories": "how many rows each category has",
+    "correlations": "for each pair of numbers: rows that have both, and sums of their products",
+    "cross": "how many rows each pair of declared categories has",
+}
+
+
+class Message(NamedTuple):
+    """What one hospital sends in a stage."""
+
+    stage: str
+    held: str
+    numbers: int | None
+    nbytes: int | None
+    rounds: int | None
+    most: int
+
+
+def messages(record: Record) -> list[Message]:
+    """Every stage's update, its size found as the coordinator finds it: by a dry run on an empty table."""
+    plan = stages(record.study)
+    out = []
+    for at, stage in enumerate(plan):
+        kind = record.method.kind if stage.name == "fit" else stage.name.split(" ")[0]
+        numbers = nbytes = None
+        if all(before.name in record.results for before in plan[:at]):
+            numbers, nbytes = measured(plan, at, record)
+        name = STEPS.get(stage.name) or f"Cross table: {stage.name.removeprefix('cross ')}"
+        out.append(Message(name, SENT[kind], numbers, nbytes, rounds_of(record, stage), stage.rounds))
+    return out
+
+
+def measured(plan: list[Stage], at: int, record: Record) -> tuple[int | None, int | None]:
+    """How many numbers an update of this stage holds, and in how many bytes they travel."""
+    try:
+        target = course.enter(plan, at, record.results, record.sites or record.study.sites.minimum).target
+    except CollegiumError:  # such as a study without any usable column: it has no such update
+        return None, None
+    return target.entries, target.nbytes
+
+
+def rounds_of(record: Record, stage: Stage) -> int | None:
+    """How many rounds a stage took, where that is known."""
+    told = record.facts.get("rounds")
+    if isinstance(told, Mapping) and real(told.get(stage.name)) is not None:
+        return int(told[stage.name])
+    if isinstance(told, Sequence) and not isinstance(told, str):  # the coordinator's own list of rounds
+        wanted = {"stage": stage.name, "phase": "sum", "status": "applied"}
+        return len([one for one in told if isinstance(one, Mapping) and wanted.items() <= one.items()])
+    if stage.name == "fit":
+        return record.rounds
+    if closed := record.course(stage.name):
+        return max(number for number, _ in closed)
+    return stage.rounds if stage.name in record.results and stage.name != "quantiles" else None
+
+
+def privacy(record: Record) -> Section:
+    """What left, who could see it, and what protected it: what did not comes first."""
+    first = [Say(UNMASKED, "warning"), *([Say(STAYED, "warning")] if record.simulated else [])]
+    said = (
+        "No row, name, date or image is sent. A hospital sends updates: numbers made to be added to those of the other hospitals. "
+        "A single update can still carry traces of the patients behind it, most of all at a small hospital or with a large model."
+    )
+    blocks: list[Block] = [*first, Say(said), sent(record), seen(record), Say("What protects the updates", "heading")]
+    protections = [
+        "They travel encrypted (TLS) to a coordinator whose key each hospital has pinned, and every request is signed.",
+        "They are deleted at the coordinator when their round is added up; only sums are kept.",
+        "They are sent only for studies, tables and columns that the hospital's own policy allows; its ledger lists each one.",
+        f"A round is added up only if at least {counted(record.study.quorum, 'hospital')} answered.",
+        "Small groups are left out of this report: bins of scores hold at least 10 patients, counts under 10 are hidden.",
+    ]
+    return Section("privacy", "What left each hospital, and who could see it?", [*blocks, Points(protections), *published(record)])
+
+
+def sent(record: Record) -> Grid:
+    """The updates, stage by stage."""
+    rows = []
+    for one in messages(record):
+        many = f"at most {one.most}" if one.rounds is None else written(one.rounds, 0)
+        numbers = NOT_MEASURED if one.numbers is None else written(one.numbers, 0)
+        rows.append([one.stage, one.held[0].upper() + one.held[1:], numbers, size(one.nbytes), many])
+    head = ["Step", "What one hospital's update holds", "Numbers", "Size", "Rounds"]
+    note = "Sizes are computed from the study. Before a step's first sum each hospital also tells how large its numbers are, roughly."
+    return Grid("What one hospital sends in a round", head, rows, frozenset({1}), note)
+
+
+def seen(record: Record) -> Grid:
+    """Who sees what."""
+    rows = [
+        ["The hospital itself", "Everything of its own: rows, update, own line of results.", "Always"],
+        [
+            "The coordinator",
+            "Each hospital's update, and the sum of all.",
+            "Updates until their round is added up, sums for good",
+        ],
+        ["Other hospitals", "The joint model (or the sums) after each round. Never another hospital's update.", "During the run and after"],
+        ["Who reads this report", "Figures of all hospitals together, and lines that hospitals publish.", "For good"],
+        ["Who listens on the network", "That a hospital talks to the coordinator, when, and how much.", "During the run"],
+    ]
+    return Grid("Who could see what", ["Who", "What", "For how long"], rows, frozenset({1, 2}))
+
+
+def published(record: Record) -> list[Block]:
+    """Hospitals whose own line stands in this report."""
+    if record.simulated or not record.trains:
+        return []
+    names = [name for name, _ in record.lines]
+    if not names:
+        return [Say("No hospital publishes its own line of results.")]
+    return [Say(f"These hospitals publish their own line of results: {listed(names)}.")]
+
+
+def cost(record: Record) -> Section:
+    """Rounds, time, data."""
+    facts: Mapping[str, Any] = record.facts
+    known = messages(record)
+    up = sum((one.nbytes or 0) * (one.rounds or one.most) for one in known) if all(one.nbytes for one in known) else None
+    least = "at most " if any(one.rounds is None for one in known) else "about "
+    rounds = [f"{one.stage} {one.rounds if one.rounds is not None else f'at most {one.most}'}" for one in known]
+    items = [
+        ("Rounds", "; ".join(rounds)),
+        ("Time", lasting(record.seconds)),
+        ("Hospitals", NOT_MEASURED if record.sites is None else written(record.sites, 0)),
+        ("Sent by one hospital", NOT_MEASURED if up is None else f"{least}{size(up)}, computed from the study"),
+        ("Sent by all hospitals", size(facts.get("sent_bytes"))),
+        ("Received by all hospitals", size(facts.get("received_bytes"))),
+        ("Started", record.started or NOT_MEASURED),
+        ("Ended", str(facts.get("ended") or NOT_MEASURED)),
+    ]
+    return Section("cost", "What did it cost?", [Pairs(items)])

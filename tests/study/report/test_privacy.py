@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from collegium.engine import run as course
+from collegium.study.plan import stages
+from collegium.study.report.document import Grid, Pairs, Say
+from collegium.study.report.privacy import SENT, STEPS, cost, messages, privacy
+from tests.study.report.runs import RUNS, run
+
+
+def costs(record):
+    return dict(next(block for block in cost(record).blocks if isinstance(block, Pairs)).items)
+
+
+@pytest.mark.parametrize("name", ["binary", "logistic", "statistics", "regression"])
+def test_sizes_are_those_that_the_engine_would_ask_for(name):
+    record = run(name)
+    plan = stages(record.study)
+    for at, message in enumerate(messages(record)):
+        target = course.enter(plan, at, record.results, 4).target
+        assert (message.numbers, message.nbytes) == (target.entries, target.nbytes)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_every_step_of_every_study_is_explained(name):
+    for message in messages(run(name)):
+        assert message.held in SENT.values()
+        assert message.stage in STEPS.values() or message.stage.startswith("Cross table: ")
+
+
+def test_the_largest_message_of_training_is_the_model():
+    fit = next(message for message in messages(run("binary")) if message.stage == "Fit the model")
+    model = sum(np.size(leaf) for layer in run("binary").results["fit"]["params"].values() for leaf in layer.values())
+    assert fit.numbers == model + 4  # rows, steps, and the loss with its rows
+    assert fit.rounds == int(run("binary").results["fit"]["rounds"])
+
+
+def test_sizes_of_steps_that_never_began_are_not_measured():
+    numbers = [message.numbers for message in messages(run("stopped"))]
+    assert numbers[0]
+    assert numbers[2] is None
+    assert costs(run("stopped"))["Sent by one hospital"] == "Not measured"
+
+
+def test_what_was_off_is_said_first():
+    first, second = privacy(run("simulated")).blocks[:2]
+    assert first.kind == second.kind == "warning"
+    assert "The coordinator sees each hospital's update while it adds it." in first.text
+    assert "nothing left any hospital" in second.text
+
+
+def test_who_publishes_a_line_is_named():
+    assert privacy(run("binary")).blocks[-1] == Say(
+        "These hospitals publish their own line of results: Northfield General and Eastgate Hospital."
+    )
+    assert privacy(run("stopped")).blocks[-1] == Say("No hospital publishes its own line of results.")
+
+
+def test_rounds_that_were_told_are_believed():
+    record = run("statistics")
+    found = record._replace(facts={**record.facts, "rounds": {"quantiles": 31}})
+    assert "Quantiles 31" in costs(found)["Rounds"]
+    assert "Quantiles at most 200" in costs(record)["Rounds"]
+    assert costs(record)["Sent by one hospital"].startswith("at most ")
+    assert costs(found)["Sent by one hospital"].startswith("about ")
+
+
+def test_measured_costs():
+    assert costs(run("binary"))["Time"] == "1 h 52 min"
+    assert costs(run("binary"))["Sent by all hospitals"] == "1.9 MB"
+    grid = next(block for block in privacy(run("binary")).blocks if isinstance(block, Grid))
+    assert [row[0] for row in grid.rows] == ["Prepare the variables", "Fit the model", "Compare and test"]
+
+
+def test_rounds_are_counted_in_the_coordinators_list():
+    each = {"stage": "fit", "phase": "sum", "status": "applied"}
+    rounds = [each, each, {**each, "phase": "range"}, {**each, "status": "abandoned"}, {**each, "stage": "compare"}]
+    found = run("binary")._replace(facts={"rounds": rounds})
+    assert costs(found)["Rounds"] == "Prepare the variables 0; Fit the model 2; Compare and test 1"
