@@ -92,7 +92,7 @@ class Federation:
 
     def end(self, run: str, wait_s: float = 60) -> dict[str, Any]:
         """The run when it is over."""
-        until(lambda: self.ask("GET", f"/v1/runs/{run}")["status"] in ("finished", "failed", "stopped"), wait_s)
+        until(lambda: self.ask("GET", f"/v1/runs/{run}")["status"] in ("finished", "failed", "stopped"), wait_s, 0.1)
         return self.ask("GET", f"/v1/runs/{run}/results")
 
 
@@ -104,11 +104,11 @@ def rows_of(name: str, rows: int) -> str:
     return "patient_id,age,sex,readmitted\n" + "\n".join(lines) + "\n"
 
 
-def until(found: Any, wait_s: float = 30) -> None:
+def until(found: Any, wait_s: float = 30, step_s: float = 0.02) -> None:
     end = time.monotonic() + wait_s
     while not found():
         assert time.monotonic() < end, "it did not come about in time"
-        time.sleep(0.02)
+        time.sleep(step_s)
 
 
 @contextlib.contextmanager

@@ -118,7 +118,8 @@ def test_a_table_that_does_not_fit_is_told_without_its_values(hub, tmp_path, nam
 
 def test_a_worker_that_is_killed_is_replaced_and_changes_nothing(hub, tmp_path, names):
     sites = [hub.site(tmp_path, name) for name in names[:2]]
-    run, kills, agents = submit(hub, STUDY, sites), [1, 2, 3], []
+    run, kills = submit(hub, STUDY, sites), [1, 2, 3]
+    agents: list[agent.Agent] = []
 
     def kill(run, facts, known):
         if facts.get("doing") == "computing" and facts["round"] in kills:
@@ -126,7 +127,8 @@ def test_a_worker_that_is_killed_is_replaced_and_changes_nothing(hub, tmp_path, 
             for one in agents:
                 one.parts[run].worker.kill()
 
-    with at_work(*sites, show=kill) as agents:
+    with at_work(*sites, show=kill) as started:
+        agents += started
         assert hub.end(run)["status"] == "finished"
         until(lambda: (sites[0] / "models" / run / "line.json").exists())
     want = simulated(STUDY, sites)
