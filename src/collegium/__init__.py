@@ -17,6 +17,7 @@ NAMES = {
     "MLPClassifier": "collegium.client.estimators",
     "MLPRegressor": "collegium.client.estimators",
     "PoissonRegression": "collegium.client.estimators",
+    "connect": "collegium.client.connect",
     "simulate": "collegium.client.simulate",
     # data managers: bring a hospital's rows
     "Table": "collegium.table",
@@ -37,6 +38,7 @@ if TYPE_CHECKING:  # the same names for type checkers, which run nothing; a test
     from collegium.algorithms.averaging import averaging as averaging
     from collegium.algorithms.optimizers import adaptive as adaptive
     from collegium.algorithms.optimizers import sgd as sgd
+    from collegium.client.connect import connect as connect
     from collegium.client.estimators import LinearRegression as LinearRegression
     from collegium.client.estimators import LogisticRegression as LogisticRegression
     from collegium.client.estimators import MLPClassifier as MLPClassifier

@@ -21,7 +21,6 @@ import numpy as np
 
 from collegium.algorithms.columns import texts
 from collegium.client import propose, tables
-from collegium.client.predict import scores
 from collegium.client.results import Results
 from collegium.client.simulate import simulate
 from collegium.errors import DataError, NotFound
@@ -92,7 +91,7 @@ class Estimator:
         """A probability, class probabilities or a value for each row."""
         if not hasattr(self, "results_"):
             raise NotFound(f"this {type(self).__name__} is not fitted yet", hint="call fit(sites, y='...') first")
-        return scores(self.study_, self.results_.trees, columns(x, list(self.feature_names_in_)))
+        return self.results_.model.predict(columns(x, list(self.feature_names_in_)))
 
     def predict(self, X: Any) -> np.ndarray:
         """A class or a value for each row."""

@@ -1,10 +1,11 @@
 """What a run found: the comparison sheet, the coefficients, the model; the same object after a simulation and after a real run."""
 
 import html
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from collegium.errors import NotFound
 from collegium.study import manifest
 from collegium.study.manifest import Glm, Study
 from collegium.study.plan import column
+
+if TYPE_CHECKING:
+    from collegium.models.predict import Model
 
 Figure: TypeAlias = tuple[float, float, float]  # value and its 95 % interval
 
@@ -79,6 +83,37 @@ class Results:
         if not isinstance(self.study.method, Glm):
             raise NotFound(f"method {self.study.method.kind!r} has no table of coefficients", hint="`results.trees` holds what it found")
         return table_of(self.trees["fit"], self.encoded)
+
+    @property
+    def model(self) -> "Model":
+        """The trained model: `predict(table)`, `card`."""
+        from collegium.models.card import card
+        from collegium.models.predict import Model
+
+        trees = {"params": self.params, **{name: self.trees[name] for name in ("features", "outcome") if name in self.trees}}
+        return Model(self.study, trees, card(self.study, self.trees, sites=self.sites, created=time.strftime("%d %B %Y")))
+
+    @property
+    def sites(self) -> int:
+        """How many hospitals took part."""
+        found = self.run.get("sites") or self.lines
+        return found if isinstance(found, int) else len(found)
+
+    def save(self, folder: str | Path) -> None:
+        """Keep the model in a folder: weights, study and card, for `collegium model use`."""
+        from collegium.models import predict
+
+        predict.save(folder, self.study, self.trees, self.model.card)
+
+    def report(self, path: str | Path, **facts: Any) -> Path:
+        """Write the report as one HTML file, its charts inside, and return where it is; `facts` as in `study.report`."""
+        from collegium.study import report
+
+        known = {**self.run, **facts}
+        lines = sorted(self.lines.items())
+        page = report.html(self.study, self.trees, figures=known.get("figures", ()), lines=lines, pooled=self.pooled or None, facts=known)
+        Path(path).write_text(page)
+        return Path(path)
 
     @property
     def params(self) -> T.Tree:

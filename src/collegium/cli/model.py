@@ -1,0 +1,72 @@
+"""`collegium model`: what came out of studies, read and used at the hospital; nothing is sent."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from collegium.cli.shell import Screen, columns, command
+
+FOLDER = click.Path(exists=True, file_okay=False)
+FILE = click.Path(exists=True, dir_okay=False)
+SHOWN = 10  # rows on the screen; all of them go into a file
+
+
+def listed(screen: Screen, folder: str) -> None:
+    """List the models in a folder and the folders below it."""
+    found = list(models(Path(folder)))
+    rows = [(path, card["title"], card["trained_on"]["sites"], card["quality"]["headline"][:60]) for path, card in found]
+    text = screen.table(rows, ("folder", "title", "hospitals", "how good")) if rows else f"There is no model in {folder}."
+    screen.show({"models": [{"folder": str(path), "title": card["title"]} for path, card in found]}, text)
+
+
+def models(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Folders that hold a card, and the card."""
+    for path in sorted(folder.rglob("card.json")):
+        try:
+            card = json.loads(path.read_bytes())
+            yield path.parent, {"title": card["title"], "trained_on": card["trained_on"], "quality": card["quality"]}
+        except (ValueError, KeyError, TypeError):
+            continue  # another program's card
+
+
+def shown(screen: Screen, folder: str) -> None:
+    """Show a model's card: what for, learned from whom, how good. The digests of its files are checked."""
+    from collegium.models import card, predict
+
+    model = predict.load(folder)
+    screen.show(dict(model.card), card.markdown(model.card))
+
+
+def used(screen: Screen, folder: str, data: str, patient: str, out: str | None) -> None:
+    """Estimate for every row of a file; nothing is sent.
+
+    FOLDER holds the model. The file needs the model's inputs under the study's names and in its units, and no outcome. A note
+    beside a row says in what it is unlike the patients the model learned from.
+    """
+    from collegium.models import predict
+
+    found = predict.use(folder, data, patient=patient)
+    if out:
+        predict.write(out, found.columns)
+        screen.show({"file": out, "noted": found.noted}, f"estimates written to {out}; {found.noted} rows have a note")
+        return
+    rows = [list(row) for row in zip(*found.columns.values(), strict=True)]
+    more = f"\n{len(rows) - SHOWN} more rows: --out FILE writes them all." if len(rows) > SHOWN else ""
+    text = columns(rows[:SHOWN], list(found.columns)) + more
+    screen.show({"rows": [dict(zip(found.columns, row, strict=True)) for row in rows], "noted": found.noted}, text)
+    screen.note("Research use only: not a medical device.")
+
+
+list_models = command("list", listed, click.Argument(["folder"], type=FOLDER, default="."))
+show = command("show", shown, click.Argument(["folder"], type=FOLDER))
+use = command(
+    "use",
+    used,
+    click.Argument(["folder"], type=FOLDER),
+    click.Option(["--data"], type=FILE, required=True, help="the file with the patients"),
+    click.Option(["--patient"], default="", metavar="COLUMN", help="what this file calls the column that names the patient"),
+    click.Option(["--out"], metavar="FILE", help="write all estimates as CSV"),
+)

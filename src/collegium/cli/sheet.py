@@ -1,0 +1,43 @@
+"""Results as people read them at a terminal: the headline, the comparison sheet, coefficients."""
+
+from typing import Any
+
+from collegium.cli.shell import Screen
+from collegium.client.results import Results, said
+from collegium.study.manifest import Glm
+
+
+def text(results: Results, screen: Screen) -> str:
+    """The headline, whatever it is, and the tables behind it."""
+    parts = [results.sentence]
+    if results.sheet:
+        parts.append(f"{results.metric}, 95 % intervals\n{screen.table(*lines(results))}")
+    if isinstance(results.study.method, Glm):
+        parts.append(screen.table(*coefficients(results)))
+    return "\n\n".join(parts)
+
+
+def lines(results: Results) -> tuple[list[list[Any]], list[str]]:
+    """The comparison sheet as rows and heads; the pooled column only where there is one."""
+    pooled = bool(results.pooled)
+    heads = ["hospital", "alone", "together", "gain", *(["pooled"] if pooled else []), "note"]
+    rows = [
+        [row.name, said(row.alone), said(row.joint), said(row.gain, sign=True), *([said(row.pooled)] if pooled else []), row.note]
+        for row in results.sheet
+    ]
+    return rows, heads
+
+
+def coefficients(results: Results) -> tuple[list[list[Any]], list[str]]:
+    """A fit's coefficients as rows and heads, with the ratio where there is one."""
+    found = results.coefficients
+    ratio = {"binomial": "odds ratio", "poisson": "rate ratio"}.get(getattr(results.study.method, "family", ""), "")
+    heads = ["term", "coefficient", "se", "95 % interval", "p", *([ratio] if ratio else [])]
+    rows = []
+    for row in found:
+        p = "<0.0001" if row.p < 1e-4 else f"{row.p:.4f}"
+        cells: list[Any] = [row.name, f"{row.coef:.4g}", f"{row.se:.3g}", f"{row.low:.4g} to {row.high:.4g}", p]
+        if ratio:
+            cells.append("" if row.ratio is None else f"{row.ratio:.3g} ({row.ratio_low:.3g} to {row.ratio_high:.3g})")
+        rows.append(cells)
+    return rows, heads

@@ -1,0 +1,151 @@
+"""`collegium study`: start runs, follow them, end them, and read what they found."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from collegium.cli import settings, sheet
+from collegium.cli.shell import SCHEMA, Screen, command
+from collegium.client.connect import connect
+from collegium.client.network import OVER, Network, Run
+from collegium.errors import RunError
+
+FOLDER = click.Option(["--folder"], metavar="FOLDER", help="the coordinator's folder; else the one this user made last")
+URL = click.Option(["--url"], metavar="URL", help="the coordinator's address, with --key, from another machine")
+KEY = click.Option(["--key"], metavar="FILE", help="the key to sign with, for --url")
+WHICH = click.Option(["--coordinator"], default="", metavar="FINGERPRINT", help="which coordinator is meant, for --url")
+THERE = (FOLDER, URL, KEY, WHICH)
+RUN = click.Argument(["run"], default="")
+
+
+def network(folder: str | None, url: str | None, key: str | None, coordinator: str) -> Network:
+    """The federation that the options name."""
+    where = url or settings.folder("coordinator", folder)
+    return connect(where, key=key, coordinator=coordinator, environ=os.environ)
+
+
+def listed(screen: Screen, **there: Any) -> None:
+    """List the studies at the coordinator, and their runs."""
+    with network(**there) as net:
+        studies, runs = net.studies, net.runs
+    rows = [(one["study"][:12], one.get("title", ""), sum(run.get("study") == one["study"] for run in runs)) for one in studies]
+    ran = [(run["run"], run.get("title", "") or str(run.get("study", ""))[:12], run["status"], run.get("round", "")) for run in runs]
+    text = screen.table(rows, ("study", "title", "runs")) if rows else "No study yet: collegium study new, then collegium study start FILE"
+    screen.show({"studies": studies, "runs": runs}, text + (f"\n\n{screen.table(ran, ('run', 'study', 'status', 'round'))}" if ran else ""))
+
+
+def shown(screen: Screen, study: str, **there: Any) -> None:
+    """Show one study: its manifest, its digest, its runs. STUDY is a digest, its first letters, or a title."""
+    import yaml
+
+    with network(**there) as net:
+        found = net.study(study)
+    text = yaml.safe_dump(found["manifest"], sort_keys=False, allow_unicode=True)
+    runs = ", ".join(str(run["run"]) if isinstance(run, Mapping) else str(run) for run in found.get("runs", []))
+    screen.show(found, f"{text}\ndigest {found['study']}\nruns {runs or 'none'}")
+
+
+def started(screen: Screen, study: str, site: tuple[str, ...], watch: bool, **there: Any) -> None:
+    """Submit a manifest, or name a study that was submitted, and start a run.
+
+    STUDY is a file, or a study's digest or its first letters. All sites that have joined take part, or those of --site.
+    """
+    with network(**there) as net:
+        name = net.submit(Path(study)) if Path(study).is_file() else str(net.study(study)["study"])
+        run = net.start(name, site)
+        screen.show(
+            {"study": name, "run": run.name},
+            f"run {run.name} of study {name[:12]} has started.\nFollow it: collegium study watch {run.name}",
+        )
+        if watch:
+            follow(screen, run, jsonl=False)
+
+
+def watched(screen: Screen, run: str, jsonl: bool, **there: Any) -> None:
+    """Follow a run; Ctrl-C leaves it running. RUN is a run's name or its first letters; the newest one without.
+
+    Exit code 0 when it finished, 1 when it failed or was stopped. --jsonl prints one JSON line for each event.
+    """
+    with network(**there) as net:
+        follow(screen, net.run(run), jsonl=jsonl or screen.json)
+
+
+def follow(screen: Screen, run: Run, *, jsonl: bool) -> None:
+    """Print what happens until the run is over. Raises `RunError` if it ends badly."""
+    last = ""
+    for event in run.watch():
+        last = event["kind"]
+        if jsonl:
+            click.echo(line(event))
+        else:
+            screen.note(f"{event.get('site') or ''}{': ' if event.get('site') else ''}{event['says']}")
+    if last not in OVER:
+        screen.note(f"run {run.name} goes on without you watching: collegium study watch {run.name}")
+        return
+    if last != "finished":
+        raise RunError(f"run {run.name} {'was stopped' if last == 'stopped' else 'failed'}: {run.status().get('says', '')}")
+    if not jsonl:
+        screen.show({}, f"run {run.name} is finished: collegium study results {run.name}")
+
+
+def line(event: Mapping[str, Any]) -> str:
+    """An event as a line of JSON."""
+    import json
+
+    return json.dumps({"schema_version": SCHEMA, **event}, ensure_ascii=False)
+
+
+def turn(verb: str, says: str) -> Callable[..., None]:
+    """The command that pauses, resumes or stops a run."""
+
+    def turned(screen: Screen, run: str, **there: Any) -> None:
+        with network(**there) as net:
+            chosen = net.run(run)
+            if verb == "stop":
+                screen.agreed(f"Stop run {chosen.name}? All hospitals end after their present step; it cannot be taken up again.")
+            found = getattr(chosen, verb)()
+        screen.show(found, f"run {chosen.name} {says}")
+
+    turned.__doc__ = f"{verb.capitalize()} a run. RUN is a run's name or its first letters; the newest one without."
+    return turned
+
+
+def found(screen: Screen, run: str, save: str | None, **there: Any) -> None:
+    """Print the comparison sheet of a finished run; --save keeps its model in a folder for `collegium model use`."""
+    with network(**there) as net:
+        results = net.run(run).results()
+    if save:
+        results.save(save)
+        screen.note(f"model saved in {save}")
+    screen.show(results.to_dict(), sheet.text(results, screen))
+
+
+def reported(screen: Screen, run: str, out: str | None, **there: Any) -> None:
+    """Write a run's report as one HTML file, with its charts inside; it opens without a network."""
+    with network(**there) as net:
+        chosen = net.run(run)
+        results = chosen.results()
+    path = Path(out or f"report-{chosen.name}.html")
+    results.report(path)
+    screen.show({"file": str(path)}, f"report written to {path}")
+
+
+list_studies = command("list", listed, *THERE)
+show = command("show", shown, click.Argument(["study"]), *THERE)
+start = command(
+    "start",
+    started,
+    click.Argument(["study"]),
+    click.Option(["--site"], multiple=True, metavar="NAME", help="a site that takes part; once for each; else all"),
+    click.Option(["--watch"], is_flag=True, help="follow the run until it is over"),
+    *THERE,
+)
+watch = command("watch", watched, RUN, click.Option(["--jsonl"], is_flag=True, help="one JSON line for each event"), *THERE)
+pause = command("pause", turn("pause", "rests after its present round."), RUN, *THERE)
+resume = command("resume", turn("resume", "goes on."), RUN, *THERE)
+stop = command("stop", turn("stop", "is stopped; what it has learned is kept."), RUN, *THERE)
+results = command("results", found, RUN, click.Option(["--save"], metavar="FOLDER", help="keep the model in this folder"), *THERE)
+report = command("report", reported, RUN, click.Option(["--out"], metavar="FILE", help="the file to write; else report-RUN.html"), *THERE)

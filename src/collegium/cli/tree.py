@@ -1,0 +1,88 @@
+"""Which commands there are, and where each one lives; help is printed without loading any of them."""
+
+import click
+
+from collegium.cli.shell import Branch, Command, Twig, screen_of
+
+CLI = "collegium.cli"
+COORDINATOR = Branch(
+    "coordinator",
+    "The coordinator: serves tasks, adds updates, holds no patient.",
+    {
+        "init": Twig(f"{CLI}.coordinator:init", "Make a folder for a new federation: keys, certificate, database."),
+        "serve": Twig(f"{CLI}.coordinator:serve", "Run the coordinator until Ctrl-C."),
+        "status": Twig(f"{CLI}.coordinator:status", "The federation at a glance: sites and runs."),
+    },
+)
+SITE = Branch(
+    "site",
+    "A hospital: join a federation, run its agent, see what left.",
+    {
+        "invite": Twig(f"{CLI}.coordinator:invite", "Mint a join code for one hospital (at the coordinator)."),
+        "join": Twig(f"{CLI}.site:join", "Make this machine a site of a federation, by its join code."),
+        "serve": Twig(f"{CLI}.site:serve", "Run this hospital's agent until Ctrl-C."),
+        "status": Twig(f"{CLI}.site:status", "What this site is doing, and what has left it."),
+        "doctor": Twig(f"{CLI}.site:doctor", "Find out which hop on the way to the coordinator fails."),
+    },
+)
+DATA = Branch(
+    "data",
+    "This hospital's tables; they stay here.",
+    {
+        "add": Twig(f"{CLI}.data:add", "Make a file known to the agent under a name."),
+        "list": Twig(f"{CLI}.data:list_tables", "The tables that the agent knows."),
+        "check": Twig(f"{CLI}.data:check", "Hold a table against a study: what fits, what to mend."),
+        "remove": Twig(f"{CLI}.data:remove", "Forget a table; the file stays."),
+    },
+)
+STUDY = Branch(
+    "study",
+    "Studies: write, check, run, watch, read the results.",
+    {
+        "new": Twig(f"{CLI}.draft:new", "Draft a manifest, from a template or from a file's columns."),
+        "check": Twig(f"{CLI}.draft:check", "Read a manifest as a hospital would, and say what it asks for."),
+        "list": Twig(f"{CLI}.study:list_studies", "The studies at the coordinator."),
+        "show": Twig(f"{CLI}.study:show", "One study: its manifest, its digest, its runs."),
+        "start": Twig(f"{CLI}.study:start", "Submit a manifest, or name a study, and start a run."),
+        "watch": Twig(f"{CLI}.study:watch", "Follow a run; Ctrl-C leaves it running."),
+        "pause": Twig(f"{CLI}.study:pause", "Let a run rest after its present round."),
+        "resume": Twig(f"{CLI}.study:resume", "Let a paused run go on."),
+        "stop": Twig(f"{CLI}.study:stop", "End a run; what it has learned is kept."),
+        "results": Twig(f"{CLI}.study:results", "The comparison sheet of a finished run; --save keeps its model."),
+        "report": Twig(f"{CLI}.study:report", "Write a run's report as one HTML file."),
+    },
+)
+MODEL = Branch(
+    "model",
+    "Trained models: list, read, use on a file.",
+    {
+        "list": Twig(f"{CLI}.model:list_models", "The models in a folder."),
+        "show": Twig(f"{CLI}.model:show", "A model's card: what for, learned from whom, how good."),
+        "use": Twig(f"{CLI}.model:use", "Estimate for the rows of a file; nothing is sent."),
+    },
+)
+ROOT = Branch(
+    "collegium",
+    "Hospitals train one model together, and no record leaves home.",
+    {
+        "demo": Twig(f"{CLI}.demo:demo", "A whole federation on this machine, on real patients."),
+        "coordinator": COORDINATOR,
+        "site": SITE,
+        "data": DATA,
+        "study": STUDY,
+        "model": MODEL,
+        "simulate": Twig(f"{CLI}.simulate:simulate", "Run a study over local files, as if each were a hospital."),
+        "version": Twig(f"{CLI}.about:version", "The version of Collegium and what it runs on."),
+        "completion": Twig(f"{CLI}.about:completion", "A script that completes commands in bash, zsh or fish."),
+    },
+)
+
+
+def welcome(ctx: click.Context) -> None:
+    """What `collegium` alone prints: what is set up here, and the next sensible command."""
+    from collegium.cli import about  # local: only `collegium` alone needs it
+
+    about.welcome(screen_of(ctx))
+
+
+collegium: Command = ROOT.build(alone=welcome)

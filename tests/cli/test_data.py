@@ -1,0 +1,38 @@
+"""`collegium data`: names for tables, and a look at one before anything starts."""
+
+from pathlib import Path
+
+import pytest
+
+from collegium.study.manifest import EXAMPLE
+from tests.cli.speak import speak
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    (tmp_path / "site").mkdir()
+    rows = [f"p{i},{50 + i},{'FM'[i % 2]},{i % 2}" for i in range(40)]
+    (tmp_path / "stays.csv").write_text("\n".join(["mrn,age,sex,readmitted", *rows]) + "\n")
+    (tmp_path / "study.yaml").write_text(EXAMPLE)
+    return tmp_path / "site"
+
+
+def test_a_table_is_named_listed_checked_and_forgotten(site: Path):
+    there = ("--folder", site)
+    assert "No table yet" in speak("data", "list", *there).out
+    spoken = speak("data", "add", "stays", "stays.csv", "--patient", "mrn", *there)
+    assert spoken.code == 0, spoken.err
+    assert "policy.yaml" in spoken.out
+    assert speak("data", "list", *there, "--json").document["data"]["tables"][0]["patient"] == "mrn"
+    assert "This table can take part" in speak("data", "check", "stays", "study.yaml", *there).out
+    assert speak("data", "remove", "st", *there).code == 1  # nobody answers the question
+    assert speak("data", "remove", "st", *there, "--yes").out == "stays is forgotten; its file stays.\n"
+    assert Path("stays.csv").exists()
+    assert speak("data", "remove", "stays", *there, "--yes").code == 6
+
+
+def test_a_table_that_cannot_take_part_ends_with_one(site: Path):
+    Path("short.csv").write_text("patient_id,age\na,61\n")
+    spoken = speak("data", "check", "short.csv", "study.yaml", "--json")
+    assert spoken.code == 1
+    assert spoken.document["data"]["light"] == "red"
