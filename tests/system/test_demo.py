@@ -1,6 +1,7 @@
 """The demo as a newcomer runs it: one command, real processes, real patients, exit code 0."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -14,9 +15,9 @@ from collegium.simulation import heart
 pytestmark = [pytest.mark.slow, pytest.mark.system]
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "collegium.cli", "demo", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, cwd=cwd)
 
 
 def test_four_real_hospitals(tmp_path: Path):
@@ -40,9 +41,44 @@ def test_four_real_hospitals(tmp_path: Path):
     print(f"demo: {took:.0f} s")
 
 
-def test_a_file_of_ones_own(tmp_path: Path):
+def test_an_interrupt_leaves_no_process_behind(tmp_path: Path):
+    command = [sys.executable, "-m", "collegium.cli", "demo", "--folder", str(tmp_path / "demo"), *OWN]
+    written(tmp_path / "own.csv")
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as parent:
+        assert parent.stderr
+        assert any("started with" in line for line in parent.stderr)
+        time.sleep(2)  # by now the workers load
+        parent.send_signal(signal.SIGINT)
+        parent.stderr.read()
+        assert parent.wait(30) == 130
+    assert alive(str(tmp_path)) == []
+
+
+def alive(folder: str) -> list[str]:
+    """Processes that were told of this folder, or stand in it."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            where = str((process / "cwd").readlink())
+            state = (process / "stat").read_text().rsplit(")", 1)[1].split()[0]
+        except OSError:
+            continue  # it ended while we looked
+        if (folder in line or where.startswith(folder)) and state != "Z":
+            found.append(line)
+    return found
+
+
+OWN = ("--data", "own.csv", "--site-column", "centre", "--target", "ill", "--rounds", "3")
+
+
+def written(file: Path) -> None:
     rows = [f"{'ABC'[i % 3]},{40 + (i * 7) % 45},{(i * 7) % 45 + (i * 13) % 20 > 32:d}" for i in range(600)]
-    (tmp_path / "own.csv").write_text("\n".join(["centre,age,ill", *rows]) + "\n")
-    done = run("--folder", tmp_path / "demo", "--data", tmp_path / "own.csv", "--site-column", "centre", "--target", "ill", "--rounds", 3)
+    file.write_text("\n".join(["centre,age,ill", *rows]) + "\n")
+
+
+def test_a_file_of_ones_own(tmp_path: Path):
+    written(tmp_path / "own.csv")
+    done = run("--folder", tmp_path / "demo", *OWN, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "What left each hospital" in done.stdout

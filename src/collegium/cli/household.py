@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from collegium.client.connect import connect
 from collegium.client.network import Network
@@ -41,15 +42,19 @@ class Household:
         self.hub = folder / "coordinator"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.network: Network | None = None
+        self.before: dict[int, Any] = {}
 
     def __enter__(self) -> "Household":
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: a closed terminal must not leave processes behind
-                signal.signal(number, signal.default_int_handler)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a closed terminal must not leave processes behind either
+                if signal.getsignal(number) != signal.SIG_IGN or number == signal.SIGINT:  # nohup means what it says
+                    self.before[number] = signal.signal(number, signal.default_int_handler)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.end()
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
 
     def open(self) -> Network:
         """Found the coordinator, start it, and wait until it answers."""
