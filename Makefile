@@ -22,8 +22,8 @@ test: lint .venv/patients  ## everything but soak: what CI runs, at most forty m
 soak: .venv/installed  ## random schedules, kill sweeps, 20 GB models: hours
 	$(PYTEST) -m soak --timeout 0 tests || test $$? -eq 5  # 5: there is none yet
 
-bench: .venv/installed  ## every figure in benchmarks/, measured here
-	@for file in $(sort $(wildcard benchmarks/*/bench_*.py)); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+bench: .venv/installed  ## the speed of this machine, each figure beside a bare loop
+	@for file in $(sort $(wildcard benchmarks/speed/*.py)); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 docs: .venv/docs  ## the documentation as a web site, in build/docs
 	$(BIN)/mkdocs build --strict

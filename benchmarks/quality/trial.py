@@ -8,12 +8,11 @@ import numpy as np
 
 from collegium import recipes
 from collegium import tree as T
-from collegium.algorithms.averaging import Learner, Optimizer, averaging
-from collegium.algorithms.features import encode, encoded
+from collegium.algorithms.averaging import Learner
+from collegium.algorithms.features import encode
 from collegium.algorithms.glm import FAMILIES
 from collegium.algorithms.metrics import measure
 from collegium.algorithms.roc import interval, variance
-from collegium.engine.run import Stage
 from collegium.simulation.local import Memory, walk
 from collegium.study import manifest, plan
 from collegium.study.manifest import Averaging, Glm, Study
@@ -72,25 +71,13 @@ def train(
     sites: Mapping[str, Table],
     *,
     first: T.Tree | None = None,
-    optimizer: Optimizer | None = None,
     sheet: bool = False,
 ) -> Model:
-    """The study over these sites' rows, with given first weights or, beyond what a manifest says, another server optimiser."""
+    """The study over these sites' rows, with given first weights."""
     stages = plan.stages(study, None if isinstance(study.method, Glm) else learner(study))
-    if optimizer:
-        stages = [with_optimizer(study, stage, optimizer) if stage.name == "fit" else stage for stage in stages]
     stages = [stage for stage in stages if sheet or stage.name != "compare"]
     end, memory = walk(stages, sites, given={"first": {"params": first}} if first else {}, seed=study.seed)
     return Model(study, end.results, memory)
-
-
-def with_optimizer(study: Study, stage: Stage, optimizer: Optimizer) -> Stage:
-    """The same training under an optimiser whose constants the manifest does not name."""
-    assert isinstance(study.method, Averaging)
-    steps, columns = learner(study), [plan.column(name, study.variables[name]) for name in study.features]
-    first = lambda given: plan.first(study, study.method, given)
-    fit = averaging(steps.train, steps.loss, mu=float(study.method.mu), optimizer=optimizer, first=first)
-    return stage._replace(algorithm=encoded(fit, columns))
 
 
 def held_out(table: Table) -> Table:

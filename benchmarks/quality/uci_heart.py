@@ -26,7 +26,6 @@ import numpy as np
 import trial
 from rows import ROOT, Row, arguments, folder, show
 
-from collegium.algorithms.averaging import Optimizer
 from collegium.client.tables import together
 from collegium.errors import CollegiumError
 from collegium.study import manifest
@@ -55,7 +54,6 @@ class Trial(NamedTuple):
     study: Study
     rows: Rows
     first: Any = None
-    optimizer: Optimizer | None = None
 
 
 def standardised(study: Study, hospitals: Mapping[str, prepare.Hospital]) -> Rows:
@@ -88,7 +86,7 @@ class Judged(NamedTuple):
 
 def judge(one: Trial, *, peers: bool) -> tuple[dict[str, Judged], float]:
     """Each figure, and the seconds that joint training took."""
-    fit = partial(trial.train, one.study, first=one.first, optimizer=one.optimizer)
+    fit = partial(trial.train, one.study, first=one.first)
     sites, everybody = one.rows.sites, together(one.rows.everybody.values())
     trial.warm(one.study)
     started = time.perf_counter()
@@ -190,9 +188,11 @@ def measure(data: Path, *, quick: bool) -> Iterator[Row]:
     apart = standardised(trial.read(document), hospitals)
     methods = {"FedAvg": flamby.METHODS["FedAvg"]} if quick else flamby.METHODS
     for name, method in methods.items():
-        study = trial.read(document, mu=method.mu, local={"lr": method.lr, "batch": flamby.BATCH, "steps": flamby.STEPS})
+        study = trial.read(
+            document, mu=method.mu, local={"lr": method.lr, "batch": flamby.BATCH, "steps": flamby.STEPS}, server=flamby.server(method)
+        )
         theirs = {seed: published[method.published, seed] for seed in flamby.SEEDS}
-        given = {seed: Trial(at(study, seed), apart, flamby.first_weights(seed, order), flamby.server(method)) for seed in flamby.SEEDS}
+        given = {seed: Trial(at(study, seed), apart, flamby.first_weights(seed, order)) for seed in flamby.SEEDS}
         yield from seeded(name, given, theirs, peers=not quick)
         if name == "FedAvg":
             drawn = {seed: Trial(at(study, seed), apart) for seed in flamby.SEEDS}

@@ -28,14 +28,19 @@ def sgd(lr: float = 1.0, momentum: float = 0.0) -> Optimizer:
     return Optimizer(lambda params: {"m": T.zeros_like(params)}, update)
 
 
-def adaptive(rule: Literal["adam", "yogi", "adagrad"], lr: float = 0.01, b1: float = 0.9, b2: float = 0.99, eps: float = 1e-3) -> Optimizer:
-    """FedAdam, FedYogi or FedAdagrad; `eps` is the paper's tau, the degree of adaptivity. No bias correction, as there."""
+def adaptive(
+    rule: Literal["adam", "yogi", "adagrad"], lr: float = 0.01, b1: float | None = None, b2: float = 0.99, eps: float = 1e-3
+) -> Optimizer:
+    """FedAdam, FedYogi or FedAdagrad; `eps` is the paper's tau, the degree of adaptivity. No bias correction, as there.
+
+    `b1` is the momentum: 0.9 where it is not given, and none for FedAdagrad, as in the paper's experiments.
+    """
     second: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
         "adam": lambda v, d: b2 * v + (1 - b2) * d * d,
         "yogi": lambda v, d: v - (1 - b2) * d * d * np.sign(v - d * d),
         "adagrad": lambda v, d: v + d * d,
     }
-    first = 0.0 if rule == "adagrad" else b1
+    first = b1 if b1 is not None else 0.0 if rule == "adagrad" else 0.9
 
     def update(delta: T.Tree, state: T.Tree) -> tuple[T.Tree, T.Tree]:
         m = T.map(lambda m, d: (first * m + (1 - first) * d).astype(d.dtype), state["m"], delta)

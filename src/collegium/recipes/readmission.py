@@ -9,7 +9,7 @@ Data        One row a hospital stay, with the name of the patient; `VARIABLES` s
 Model       Logistic regression on standardised numbers and one column a category; `hidden: [32]` makes it a small network.
 Training    One epoch a round with a little shrinkage (l2), stopping when the validation loss of all hospitals together has
             not fallen for ten rounds.
-Defaults    50 rounds, batches of 256, learning rate 0.05, momentum 0.9; two tenths of the patients held out for the test, one for stopping.
+Defaults    50 rounds, batches of 64, learning rate 0.05; two tenths of the patients held out for the test, one for stopping.
 Try it      collegium.recipes.find("readmission").template() is the whole manifest; write it to study.yaml and change it.
 
 Sources: CMS Hospital-Wide Readmission measure (what counts as unplanned, and who is left out); Strack et al. 2014,
@@ -146,7 +146,7 @@ def template() -> dict[str, Any]:
             "recipe": "readmission",
             "rounds": 50,
             "patience": 10,
-            "local": {"lr": "0.05", "momentum": "0.9", "l2": "0.001", "batch": 256},
+            "local": {"lr": "0.05", "l2": "0.001", "batch": 64},
         },
         "held_out": {"salt": "readmission", "test": 2, "validation": 1},
     }

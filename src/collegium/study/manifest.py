@@ -39,9 +39,9 @@ class Local(Part):
     """How a site trains between two rounds: whole `epochs`, or a fixed number of `steps` when that is set."""
 
     optimizer: Literal["sgd", "adam"] = "sgd"
-    lr: Decimal = Decimal("0.1")
-    momentum: Decimal = Decimal("0")
-    l2: Decimal = Decimal("0")
+    lr: Decimal = Field(default=Decimal("0.1"), gt=0)
+    momentum: Decimal = Field(default=Decimal("0"), ge=0, lt=1)
+    l2: Decimal = Field(default=Decimal("0"), ge=0)
     batch: int = Field(default=64, ge=1)
     epochs: int = Field(default=1, ge=1)
     steps: int = Field(default=0, ge=0)
@@ -51,9 +51,11 @@ class Server(Part):
     """What the coordinator does with the sites' mean change: plain averaging by default."""
 
     kind: Literal["sgd", "adam", "yogi", "adagrad"] = "sgd"
-    lr: Decimal = Decimal("1")
-    momentum: Decimal = Decimal("0")
-    tau: Decimal = Decimal("0.001")
+    lr: Decimal = Field(default=Decimal("1"), gt=0)
+    momentum: Decimal = Field(default=Decimal("0"), ge=0, lt=1)
+    b1: Decimal | None = Field(default=None, ge=0, lt=1)  # of the adaptive rules; not given: 0.9, and 0 for adagrad
+    b2: Decimal = Field(default=Decimal("0.99"), ge=0, lt=1)
+    tau: Decimal = Field(default=Decimal("0.001"), gt=0)
 
 
 class Averaging(Part):

@@ -143,7 +143,8 @@ def optimizer(server: Server) -> Optimizer:
     """The coordinator's optimiser."""
     if server.kind == "sgd":
         return sgd(float(server.lr), float(server.momentum))
-    return adaptive(server.kind, float(server.lr), eps=float(server.tau))
+    b1 = None if server.b1 is None else float(server.b1)
+    return adaptive(server.kind, float(server.lr), b1=b1, b2=float(server.b2), eps=float(server.tau))
 
 
 def unscaled(prepare: Algorithm) -> Algorithm:
