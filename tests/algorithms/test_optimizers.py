@@ -31,11 +31,15 @@ def test_momentum_remembers():
 
 @pytest.mark.parametrize("rule", ["adam", "yogi", "adagrad"])
 def test_adaptive_rules(rule):
-    m, v, found = np.zeros(2), np.zeros(2), steps(adaptive(rule, lr=0.1, b1=0.9, b2=0.99, eps=1e-3))
+    m, v, found = np.zeros(2), np.zeros(2), steps(adaptive(rule, lr=0.1))
     for d, step in zip(DELTAS, found, strict=True):
         m = d if rule == "adagrad" else 0.9 * m + 0.1 * d
         v = {"adam": 0.99 * v + 0.01 * d**2, "yogi": v - 0.01 * d**2 * np.sign(v - d**2), "adagrad": v + d**2}[rule]
         np.testing.assert_allclose(step, 0.1 * m / (np.sqrt(v) + 1e-3))
+
+
+def test_adagrad_may_have_momentum():
+    assert not np.allclose(steps(adaptive("adagrad", b1=0.9))[0], steps(adaptive("adagrad"))[0])
 
 
 def test_weights_keep_their_precision():
