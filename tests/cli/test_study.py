@@ -23,6 +23,7 @@ def test_a_study_from_its_file_to_its_report(house: Household, tmp_path: Path):
     events = [json.loads(line) for line in spoken.out.splitlines()]
     assert events[-1]["kind"] == "finished"
     assert {one["schema_version"] for one in events} == {1}
+    assert speak("study", "watch", run, "--json", *there).document["data"]["status"] == "finished"
     assert speak("study", "list", *there, "--json").document["data"]["runs"][0]["status"] == "finished"
     assert f"digest {study}" in speak("study", "show", study[:8], *there).out
     spoken = speak("study", "results", run, "--save", tmp_path / "model", *there)

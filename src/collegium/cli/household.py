@@ -16,7 +16,6 @@ from typing import Any
 from collegium.client.connect import connect
 from collegium.client.network import Network
 from collegium.coordinator import founding
-from collegium.data import registry
 from collegium.errors import LinkError, RunError
 from collegium.site import enrol
 
@@ -83,6 +82,8 @@ class Household:
 
     def settle(self, name: str, table: str, file: Path, sites: int) -> Path:
         """A hospital: invited, joined, its table named and its policy written. Its folder."""
+        from collegium.data import registry  # local: the base install has no table readers
+
         assert self.network is not None
         where = self.folder / name
         enrol.join(where, self.network.invite(name), name=name, version=metadata.version("collegium"), environ={})

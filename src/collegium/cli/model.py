@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from collegium.cli.shell import Screen, columns, command
+from collegium.client.kept import CARD, RESULTS, complete
 
 FOLDER = click.Path(exists=True, file_okay=False)
 FILE = click.Path(exists=True, dir_okay=False)
@@ -15,7 +16,7 @@ SHOWN = 10  # rows on the screen; all of them go into a file
 
 
 def listed(screen: Screen, folder: str) -> None:
-    """List the models in a folder and the folders below it."""
+    """List the models in a folder and the folders below it; a site's folder holds those of its runs."""
     found = list(models(Path(folder)))
     rows = [(path, card["title"], card["trained_on"]["sites"], card["quality"]["headline"][:60]) for path, card in found]
     text = screen.table(rows, ("folder", "title", "hospitals", "how good")) if rows else f"There is no model in {folder}."
@@ -24,7 +25,9 @@ def listed(screen: Screen, folder: str) -> None:
 
 def models(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Folders that hold a card, and the card."""
-    for path in sorted(folder.rglob("card.json")):
+    for path in sorted(folder.rglob(RESULTS)):
+        complete(path.parent)
+    for path in sorted(folder.rglob(CARD)):
         try:
             card = json.loads(path.read_bytes())
             yield path.parent, {"title": card["title"], "trained_on": card["trained_on"], "quality": card["quality"]}
@@ -36,6 +39,7 @@ def shown(screen: Screen, folder: str) -> None:
     """Show a model's card: what for, learned from whom, how good. The digests of its files are checked."""
     from collegium.models import card, predict
 
+    complete(Path(folder))
     model = predict.load(folder)
     screen.show(dict(model.card), card.markdown(model.card))
 
@@ -48,6 +52,7 @@ def used(screen: Screen, folder: str, data: str, patient: str, out: str | None) 
     """
     from collegium.models import predict
 
+    complete(Path(folder))
     found = predict.use(folder, data, patient=patient)
     if out:
         predict.write(out, found.columns)

@@ -1,14 +1,17 @@
 """Results as people read them at a terminal: the headline, the comparison sheet, coefficients."""
 
+import shutil
 from typing import Any
 
 from collegium.cli.shell import Screen
 from collegium.client.results import Results, said
-from collegium.study.manifest import Glm
+from collegium.study.manifest import Glm, Statistics
 
 
 def text(results: Results, screen: Screen) -> str:
     """The headline, whatever it is, and the tables behind it."""
+    if isinstance(results.study.method, Statistics):
+        return results.text(width=shutil.get_terminal_size().columns)
     parts = [results.sentence]
     if results.sheet:
         parts.append(f"{results.metric}, 95 % intervals\n{screen.table(*lines(results))}")

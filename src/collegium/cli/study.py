@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from collegium.cli import settings, sheet
-from collegium.cli.shell import SCHEMA, Screen, command
+from collegium.cli.shell import Screen, command
+from collegium.cli.watch import follow
 from collegium.client.connect import connect
-from collegium.client.network import OVER, Network, Run
-from collegium.errors import RunError
+from collegium.client.network import Network
 
 FOLDER = click.Option(["--folder"], metavar="FOLDER", help="the coordinator's folder; else the one this user made last")
 URL = click.Option(["--url"], metavar="URL", help="the coordinator's address, with --key, from another machine")
@@ -56,46 +56,26 @@ def started(screen: Screen, study: str, site: tuple[str, ...], watch: bool, **th
     with network(**there) as net:
         name = net.submit(Path(study)) if Path(study).is_file() else str(net.study(study)["study"])
         run = net.start(name, site)
-        screen.show(
-            {"study": name, "run": run.name},
-            f"run {run.name} of study {name[:12]} has started.\nFollow it: collegium study watch {run.name}",
-        )
+        found = {"study": name, "run": run.name}
+        text = f"run {run.name} of study {name[:12]} has started.\nFollow it: collegium study watch {run.name}"
         if watch:
-            follow(screen, run, jsonl=False)
+            screen.note(text.split("\n")[0])
+            found["status"] = str(follow(screen, run)["status"])
+            text = f"run {run.name} is {found['status']}: collegium study results {run.name}"
+        screen.show(found, text)
 
 
 def watched(screen: Screen, run: str, jsonl: bool, **there: Any) -> None:
     """Follow a run; Ctrl-C leaves it running. RUN is a run's name or its first letters; the newest one without.
 
-    Exit code 0 when it finished, 1 when it failed or was stopped. --jsonl prints one JSON line for each event.
+    Exit code 0 when it finished, 1 when it failed or was stopped. --jsonl prints one JSON line for each event as it happens,
+    --json one document at the end.
     """
     with network(**there) as net:
-        follow(screen, net.run(run), jsonl=jsonl or screen.json)
-
-
-def follow(screen: Screen, run: Run, *, jsonl: bool) -> None:
-    """Print what happens until the run is over. Raises `RunError` if it ends badly."""
-    last = ""
-    for event in run.watch():
-        last = event["kind"]
-        if jsonl:
-            click.echo(line(event))
-        else:
-            screen.note(f"{event.get('site') or ''}{': ' if event.get('site') else ''}{event['says']}")
-    if last not in OVER:
-        screen.note(f"run {run.name} goes on without you watching: collegium study watch {run.name}")
-        return
-    if last != "finished":
-        raise RunError(f"run {run.name} {'was stopped' if last == 'stopped' else 'failed'}: {run.status().get('says', '')}")
+        chosen = net.run(run)
+        found = follow(screen, chosen, jsonl=jsonl)
     if not jsonl:
-        screen.show({}, f"run {run.name} is finished: collegium study results {run.name}")
-
-
-def line(event: Mapping[str, Any]) -> str:
-    """An event as a line of JSON."""
-    import json
-
-    return json.dumps({"schema_version": SCHEMA, **event}, ensure_ascii=False)
+        screen.show(found, f"run {chosen.name} is {found['status']}: collegium study results {chosen.name}")
 
 
 def turn(verb: str, says: str) -> Callable[..., None]:

@@ -15,7 +15,7 @@ from collegium.algorithms.glm import Row, table_of
 from collegium.algorithms.metrics import METRICS, TASKS
 from collegium.errors import NotFound
 from collegium.study import manifest
-from collegium.study.manifest import Glm, Study
+from collegium.study.manifest import Glm, Statistics, Study
 from collegium.study.plan import column
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ class Results:
     @property
     def sentence(self) -> str:
         """The headline in words, whatever it is."""
+        if isinstance(self.study.method, Statistics):
+            return "This study describes patients; it trains no model."
         if "compare" in self.trees:
             return compare.sentence(self.trees["compare"])
         return "Nobody was held out, so nothing can be said about new patients: the fit describes the rows it was made from."
@@ -114,6 +116,13 @@ class Results:
         page = report.html(self.study, self.trees, figures=known.get("figures", ()), lines=lines, pooled=self.pooled or None, facts=known)
         Path(path).write_text(page)
         return Path(path)
+
+    def text(self, *, width: int = 100) -> str:
+        """The report as text: what a terminal shows of a descriptive study."""
+        from collegium.study import report
+
+        lines = sorted(self.lines.items())
+        return report.text(self.study, self.trees, lines=lines, pooled=self.pooled or None, facts=self.run, width=width)
 
     @property
     def params(self) -> T.Tree:
