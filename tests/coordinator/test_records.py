@@ -92,12 +92,28 @@ def test_frames_are_wanted_as_long_as_a_run_needs_them(store: s.Store):
 
 def test_results_are_for_sites_that_took_part(store: s.Store):
     store.write(lambda c: records.change_frames(c, "r1", [Frame("aa", 2, b"12"), Frame("bb", 2, b"34")], []))
-    store.write(lambda c: records.update_run(c, "r1", results="aa"))
+    store.write(lambda c: c.execute(s.run.update().values(results="aa")).rowcount)
     assert store.read(lambda c: records.results_frame(c, "aa", "leeds")).body == b"12"
     assert store.read(lambda c: records.results_frame(c, "aa", None)).body == b"12"
     for digest, site in (("aa", "york"), ("bb", "leeds")):
         with pytest.raises(NotFound):
             store.read(lambda c, d=digest, x=site: records.results_frame(c, d, x))
+
+
+def test_a_run_moves_on_from_where_it_stands_or_not_at_all(store: s.Store):
+    store.write(lambda c: c.execute(s.run.update().values(place=records.place_text(PLACE))).rowcount)
+    store.write(lambda c: records.move_run(c, "r1", PLACE, place=records.place_text(PLACE._replace(round=2))))
+    with pytest.raises(ConflictError, match="no longer stands"):
+        store.write(lambda c: records.move_run(c, "r1", PLACE, says="again"))
+    store.write(lambda c: records.move_run(c, "r1", PLACE._replace(round=2), status="finished"))
+    with pytest.raises(ConflictError):
+        store.write(lambda c: records.move_run(c, "r1", PLACE._replace(round=2), status="running"))
+
+
+def test_answers_that_are_gone_are_noticed(store: s.Store):
+    add(store, answer())
+    with pytest.raises(ConflictError, match="gone"):
+        store.read(lambda c: list(records.bodies(c, "r1", PLACE, ["leeds", "york"])))
 
 
 def test_what_is_not_there_is_not_found(store: s.Store):

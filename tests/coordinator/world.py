@@ -33,7 +33,7 @@ def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Non
 
     @functools.wraps(test)
     def run(*args: Any, **kwargs: Any) -> None:
-        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 120))
+        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 60))
 
     return run
 
@@ -234,6 +234,15 @@ class World:
 
     async def status(self, run: str) -> dict[str, Any]:
         return dict(await self.operator.call("GET", f"/v1/runs/{run}"))
+
+    async def until(self, run: str, status: str, holds: Callable[[dict[str, Any]], bool] = lambda found: True) -> dict[str, Any]:
+        """The run's document, once it is so."""
+        for _ in range(500):
+            found = await self.status(run)
+            if found["status"] == status and holds(found):
+                return found
+            await asyncio.sleep(0.02)
+        raise AssertionError(found)
 
     async def results(self, run: str) -> dict[str, Any]:
         """The results' frame, decoded."""

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
-from collegium.coordinator.auth import BINARY, JSON, PACKED, Call, Door
+from collegium.coordinator.auth import BINARY, JSON, PACKED, Busy, Call, Door
 from collegium.coordinator.blobs import Frame
 from collegium.coordinator.live import Reply
 from collegium.coordinator.members import Members
@@ -99,11 +99,19 @@ class Api:
                 await self.runs.answer(live, site, given, payload)
         if line:
             await self.runs.note_line(run, site, line_text(line))
-        return packed(await self.runs.next(run, site, wait))
+        reply = await self.runs.next(run, site, wait)
+        self.refuse_last()
+        return packed(reply)
+
+    def refuse_last(self) -> None:
+        """What waits at the end is sent away, so that it comes again to the next start: its answer is committed."""
+        if self.runs.closing:
+            raise Busy("the coordinator is stopping; ask again in a moment")
 
     async def offer(self, site: str, serving: list[str], wait_s: float) -> Answer:
         """A run that wants this site."""
         live = await self.runs.offer(site, serving, wait_s)
+        self.refuse_last()
         if live is None:
             return Answer(200, NOTHING, digest(NOTHING), PACKED)
         body = pack({"run": live.id, "study": live.digest, "manifest": live.study.model_dump(mode="json")})

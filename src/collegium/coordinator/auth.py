@@ -86,12 +86,18 @@ class OldBoot(IdentityError):
         self.counter = counter
 
 
+class Busy(CollegiumError):
+    """The coordinator ends or begins just now: come again in a moment."""
+
+    code = "busy"
+
+
 class TooLarge(FrameError):
     """The body is longer than announced or allowed."""
 
 
 STATUS: dict[type[CollegiumError], int] = {
-    TooLarge: 413, IdentityError: 401, NotAllowed: 403, PolicyRefusal: 403, NotFound: 404, ConflictError: 409, RunError: 409,
+    TooLarge: 413, Busy: 503, IdentityError: 401, NotAllowed: 403, PolicyRefusal: 403, NotFound: 404, ConflictError: 409, RunError: 409,
     LinkError: 502, StorageError: 507,
 }  # fmt: skip
 
@@ -214,7 +220,7 @@ class Door:
         message: dict[str, Any] = {"error": error.code, "says": str(error), "hint": error.hint}
         if isinstance(error, OldBoot):
             message |= {"boot": self.counters.boot, "counter": error.counter}
-        await self.respond(send, signature, status, json.dumps(message).encode(), retry_s=30 if status == 507 else 0)
+        await self.respond(send, signature, status, json.dumps(message).encode(), retry_s={507: 30, 503: 1}.get(status, 0))
 
 
 def body_digest(headers: dict[str, str]) -> str:

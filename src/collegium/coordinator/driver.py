@@ -104,7 +104,7 @@ async def close(means: Means, live: Live, sites: frozenset[str]) -> None:
         if after.results:
             ended(c, live, "finished", "", after.results, done.at)
         else:
-            records.update_run(c, live.id, **recovery.place_columns(after.kept), says="", tries=1, roster=roster_text(after.roster))
+            records.move_run(c, live.id, place, **recovery.place_columns(after.kept), says="", tries=1, roster=roster_text(after.roster))
             records.open_round(c, live.id, after.kept.run.place, done.at)
         for event in events:
             records.tell(c, event)
@@ -176,7 +176,7 @@ async def abandon(means: Means, live: Live, reason: str) -> None:
     def given_up(c: Connection) -> None:
         records.turn_round(c, live.id, place, ["open", "closed"], status="abandoned", ended=events[-1].at)
         records.drop_uploads(c, live.id, place)
-        records.update_run(c, live.id, place=recovery.place_text(after.place), roster=roster_text(roster), **changes)
+        records.move_run(c, live.id, place, place=records.place_text(after.place), roster=roster_text(roster), **changes)
         if not hopeless:
             records.open_round(c, live.id, after.place, events[-1].at)
         for event in events:
@@ -195,7 +195,7 @@ async def abandon(means: Means, live: Live, reason: str) -> None:
 def ended(c: Connection, live: Live, status: Status, says: str, results: Frame | None, at: int) -> None:
     """A run's last row: its frames are gone but for the results."""
     digest, nbytes = (results.digest, results.nbytes) if results else ("", 0)
-    records.update_run(c, live.id, status=status, says=says, results=digest, results_bytes=nbytes, state="", ended=at)
+    records.move_run(c, live.id, live.place, status=status, says=says, results=digest, results_bytes=nbytes, state="", ended=at)
 
 
 async def end(means: Means, live: Live, status: Status, says: str) -> None:
@@ -206,9 +206,9 @@ async def end(means: Means, live: Live, status: Status, says: str) -> None:
     dropped = sorted(live.kept.frames.keys() - ({results.digest} if results else set()))
 
     def over(c: Connection) -> list[str]:
+        ended(c, live, status, says, results, event.at)
         records.drop_uploads(c, live.id, place)
         records.change_frames(c, live.id, [results] if results else [], dropped)
-        ended(c, live, status, says, results, event.at)
         records.tell(c, event)
         return [digest for digest in dropped if not records.frame_wanted(c, digest)]
 
@@ -228,7 +228,7 @@ async def fail(means: Means, live: Live, says: str) -> None:
     async with live.lock:
         try:
             await end(means, live, "failed", says)
-        except StorageError as e:
+        except (StorageError, ConflictError) as e:
             log.warning("run %s failed, which cannot be written yet: %s", live.id, e)
             await asyncio.sleep(RETRY_S)
 
@@ -238,7 +238,7 @@ async def pause(means: Means, live: Live) -> None:
     event = means.event(live, "paused", "paused on request")
 
     def paused(c: Connection) -> None:
-        records.update_run(c, live.id, status="paused", says=event.says)
+        records.move_run(c, live.id, live.place, status="paused", says=event.says)
         records.tell(c, event)
 
     await means.store.commit(paused)
@@ -255,7 +255,7 @@ async def resume(means: Means, live: Live) -> None:
 
     def resumed(c: Connection) -> list[object]:
         values = {"status": "running", "says": "", "tries": 1, "roster": roster_text(roster)}
-        records.update_run(c, live.id, place=recovery.place_text(after.place), **values)
+        records.move_run(c, live.id, live.place, place=records.place_text(after.place), **values)
         if again:
             records.open_round(c, live.id, after.place, event.at)
         records.tell(c, event)

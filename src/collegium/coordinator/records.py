@@ -5,10 +5,11 @@ of two that try the same step one succeeds; the other gets `ConflictError` and r
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, exists, literal, select
+from sqlalchemy import BigInteger, Connection, LargeBinary, String, and_, bindparam, exists, select
 
 from collegium.coordinator import store as s
 from collegium.coordinator.blobs import Frame
@@ -71,9 +72,16 @@ def turn_round(connection: Connection, run: str, place: Place, before: Iterable[
         raise ConflictError(f"run {run}, {place}: another process has moved this round on")
 
 
-def update_run(connection: Connection, run: str, **values: Any) -> None:
-    """Change a run's row."""
-    connection.execute(s.run.update().where(s.run.c.id == run).values(**values))
+def move_run(connection: Connection, run: str, place: Place, **values: Any) -> None:
+    """Change a run that stands at this place and is not over. Raises `ConflictError` if it does not."""
+    here = and_(s.run.c.id == run, s.run.c.place == place_text(place), s.run.c.status.in_(LIVE))
+    if connection.execute(s.run.update().where(here).values(**values)).rowcount != 1:
+        raise ConflictError(f"run {run} no longer stands at {place}: another process has moved it on")
+
+
+def place_text(place: Place) -> str:
+    """A place as it stands in a run's row."""
+    return json.dumps(list(place), separators=(",", ":"))
 
 
 def add_upload(connection: Connection, run: str, site: str, answer: Answer, body: bytes | None) -> str:
@@ -85,9 +93,7 @@ def add_upload(connection: Connection, run: str, site: str, answer: Answer, body
         "site": site, "digest": answer.digest, "nbytes": answer.nbytes, "body": body, "failure": answer.failure,
         "says": answer.says, "final": int(answer.final),
     }  # fmt: skip
-    is_open = exists().where(at(s.round, run, answer.place), s.round.c.status == "open")
-    row = select(*(literal(value).label(name) for name, value in values.items())).where(is_open)
-    if connection.execute(s.insert_new(connection, s.upload).from_select(list(values), row)).rowcount == 1:
+    if connection.execute(adding(connection.dialect.name), values).rowcount == 1:
         return "new"
     query = select(s.upload.c.digest, s.upload.c.failure).where(at(s.upload, run, answer.place), s.upload.c.site == site)
     found = connection.execute(query).first()
@@ -101,17 +107,31 @@ def add_upload(connection: Connection, run: str, site: str, answer: Answer, body
     return "same"
 
 
+@cache
+def adding(dialect: str) -> Any:
+    """The statement of `add_upload`, made once: to make it takes longer than to run it, and each site needs it in each round."""
+    kinds = dict.fromkeys(("stage", "number", "attempt", "nbytes", "final"), BigInteger()) | {"body": LargeBinary()}
+    given = {name: bindparam(name, type_=kinds.get(name, String())) for name in s.upload.c.keys()}  # noqa: SIM118 - columns, not a dict
+    is_open = exists().where(*(s.round.c[name] == given[name] for name in s.PLACE), s.round.c.status == "open")
+    row = select(*(value.label(name) for name, value in given.items())).where(is_open)
+    return s.inserting(dialect, s.upload).from_select([*given], row)
+
+
 def uploads(connection: Connection, run: str, place: Place) -> list[Any]:
     """Who answered a round, and how; without the bytes."""
     u = s.upload.c
     return list(connection.execute(select(u.site, u.digest, u.failure, u.says, u.final).where(at(s.upload, run, place)).order_by(u.site)))
 
 
-def bodies(connection: Connection, run: str, place: Place, sites: Iterable[str]) -> Iterator[bytes]:
-    """The small vectors of these sites, one at a time."""
+def bodies(connection: Connection, run: str, place: Place, sites: Collection[str]) -> Iterator[bytes]:
+    """The small vectors of these sites, one at a time. Raises `ConflictError` if one is gone."""
+    left = len(sites)
     query = select(s.upload.c.body).where(at(s.upload, run, place), s.upload.c.site.in_(sorted(sites)))
     for row in connection.execution_options(yield_per=16).execute(query):
+        left -= 1
         yield row.body
+    if left:
+        raise ConflictError(f"run {run}, {place}: the answers are gone: another process has added them up")
 
 
 def drop_uploads(connection: Connection, run: str, place: Place) -> None:

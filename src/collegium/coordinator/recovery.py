@@ -29,16 +29,11 @@ def compact(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def place_text(place: Place) -> str:
-    """A place as it stands in a run's row."""
-    return compact(list(place))
-
-
 def place_columns(kept: Kept) -> dict[str, str]:
     """A place, complete, as it stands in a run's row."""
     run = kept.run
     layouts = {"layout": compact(run.layout.document()), "target": compact(run.target.document())}
-    return {"place": place_text(run.place), "state": states.text(kept), **layouts}
+    return {"place": records.place_text(run.place), "state": states.text(kept), **layouts}
 
 
 def columns(live: Live) -> dict[str, Any]:

@@ -305,5 +305,5 @@ def refuse_crowd(where: str, tail: bytes) -> None:
 
 def broken_run(c: Connection, run: str, why: str, at: int) -> None:
     """A run whose rows or files are damaged waits for a person."""
-    records.update_run(c, run, status="paused", says=why)
+    c.execute(store.run.update().where(store.run.c.id == run).values(status="paused", says=why))
     records.tell(c, Event(at, run, "", "paused", why))

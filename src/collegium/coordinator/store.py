@@ -53,7 +53,12 @@ TABLES = (setting, person, site, invite, study, run, round, upload, frame, line,
 
 def insert_new(connection: Connection, into: TableClause) -> Any:
     """An INSERT that does nothing where the row is there already; its `rowcount` tells which."""
-    kind: Any = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    return inserting(connection.dialect.name, into)
+
+
+def inserting(dialect: str, into: TableClause) -> Any:
+    """The same, for a kind of database."""
+    kind: Any = postgresql.insert if dialect == "postgresql" else sqlite.insert
     return kind(into).on_conflict_do_nothing()
 
 
