@@ -72,7 +72,7 @@ def turn_round(connection: Connection, run: str, place: Place, before: Iterable[
         raise ConflictError(f"run {run}, {place}: another process has moved this round on")
 
 
-def move_run(connection: Connection, run: str, place: Place, **values: Any) -> None:
+def move_run(connection: Connection, run: str, place: Place, /, **values: Any) -> None:
     """Change a run that stands at this place and is not over. Raises `ConflictError` if it does not."""
     here = and_(s.run.c.id == run, s.run.c.place == place_text(place), s.run.c.status.in_(LIVE))
     if connection.execute(s.run.update().where(here).values(**values)).rowcount != 1:

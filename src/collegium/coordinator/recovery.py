@@ -16,7 +16,7 @@ from collegium.coordinator.live import OVER, Live, roster_of, roster_text
 from collegium.coordinator.means import Means, Plan
 from collegium.coordinator.spool import operation
 from collegium.coordinator.states import Kept
-from collegium.engine.messages import Place, place_of
+from collegium.engine.messages import place_of
 from collegium.engine.round import Answered, Close, Failed
 from collegium.engine.run import Stage
 from collegium.privacy.ring import layout_of
