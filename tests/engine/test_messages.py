@@ -52,7 +52,7 @@ def test_places_read_well_and_sort_in_time():
 
 def test_canonical_json_is_the_same_for_the_same_values_and_holds_no_floats():
     assert M.canonical({"b": 1, "a": ["é", None, True]}) == '{"a":["é",null,true],"b":1}'.encode()
-    with pytest.raises(TypeError, match="0.5: signed JSON holds no floats"):
+    with pytest.raises(TypeError, match=r"0\.5: signed JSON holds no floats"):
         M.canonical({"a": [{"b": 0.5}]})
 
 

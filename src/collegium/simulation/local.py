@@ -55,6 +55,7 @@ def play(run: Run, stages: Sequence[Stage], sites: Mapping[str, Table], memory: 
 
 def close(run: Run, stages: Sequence[Stage], changes: Sequence[T.Tree]) -> Run:
     """One phase of a round, from the sites' updates to the next place, by way of the very vectors that would travel."""
-    total = fold_bytes(run.layout, (b"".join(task.vector(change, run.layout, run.place.phase)) for change in changes))
+    vectors = (task.vector(change, run.layout, run.place.phase) for change in changes)
+    total = fold_bytes(run.layout, (b"".join(block.data for block in blocks) for blocks in vectors))
     after = course.close(run, stages, lambda at, size: total[at : at + size], len(changes))
     return replace(after, state=T.map(np.asarray, after.state))

@@ -46,8 +46,8 @@ def fill(held: int, read: Callable[[], Table]) -> NoReturn:
                 code = 0
             except Exception as e:
                 log.exception("the table cannot be read")
-                known = isinstance(e, CollegiumError)
-                told = {"code": e.code if known else "failed", "says": str(e), "hint": e.hint if known else ""}  # type: ignore[attr-defined]  # known
+                code, hint = (e.code, e.hint) if isinstance(e, CollegiumError) else ("failed", "")
+                told = {"code": code, "says": str(e), "hint": hint}
                 file.seek(0)
                 file.truncate()
                 file.write(json.dumps(told).encode())
