@@ -113,7 +113,12 @@ class Standin:
             request = identity.Request(method, path, query, identity.digest(body), kind, identity.fingerprint(self.key.public))
             identity.check_request(signed, request)
             if not self.counters.accept(signed):
-                return 401, json.dumps({"error": "boot", "boot": self.boot}).encode(), "application/json", signed.signature
+                return (
+                    401,
+                    json.dumps({"error": "boot", "boot": self.boot, "counter": self.counters.seen.get(signed.key, (0, 0))[0]}).encode(),
+                    "application/json",
+                    signed.signature,
+                )
             status, out, of = self.dispatch(method, path, parse_qs(query), signed.key, body)
         except CollegiumError as e:
             status, of = STATUS.get(e.code, 400), "application/json"

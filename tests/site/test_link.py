@@ -9,6 +9,7 @@ from collegium.site.dial import Dialler, target
 from collegium.site.frames import pack
 from collegium.site.link import Busy, Link, Stopped, stranger
 from tests.site.standin import Standin, serving
+from tests.system.network.harness import Faults, Relay, relaying
 
 KEY = identity.key(b"k" * 32)
 
@@ -51,6 +52,18 @@ def test_a_restarted_coordinator_and_a_restarted_site_are_followed(there):
     work(again)
     link.close()
     again.close()
+
+
+@pytest.mark.parametrize("cut", range(1200, 3600, 200))
+def test_a_request_is_signed_anew_when_its_connection_dies(there, cut):
+    """The coordinator takes a counter once: the same signature on another connection would be refused."""
+    with relaying(Relay(there.port)) as relay:
+        relay.faults = Faults(cut_down=cut, times=3)
+        link = Link(Dialler(target(there.url.replace(str(there.port), str(relay.port))), root=there.root.pem), KEY, there.key.public)
+        for _ in range(4):
+            link.steadily(lambda: work(link))
+        link.close()
+    assert relay.connections <= 5
 
 
 def test_an_error_answer_is_raised_as_what_it_names(there):

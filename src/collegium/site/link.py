@@ -39,6 +39,10 @@ class Busy(LinkError):
         self.after_s = after_s
 
 
+class Worn(HopError):
+    """A connection that had been used before is gone; another is tried at once."""
+
+
 class Stopped(Exception):
     """The agent was told to stop while a call was under way; not an error."""
 
@@ -72,7 +76,6 @@ class Link:
         self.dialler, self.key, self.coordinator, self.agent = dialler, key, coordinator, agent
         self.fingerprint = identity.fingerprint(coordinator) if coordinator else ""
         self.boot, self.counter = "0", time.time_ns() // 1000  # a restarted agent is ahead of its former self
-        self.leap = 1 << 40  # how far ahead to go when a counter is refused: 12 days of a clock that was set back
         self.stop = threading.Event()
         self.lock = threading.Lock()
         self.idle: list[Connection] = []
@@ -85,13 +88,18 @@ class Link:
 
     def call(self, method: str, path: str, *, query: str = "", body: Any = b"", kind: str = JSON) -> Reply:
         """One signed request and its checked answer; an error answer is raised as the `CollegiumError` that it names."""
-        for _ in range(4):
+        refusals = 0
+        while refusals < 4:
             signature, headers = self.sign(method, path, query, body, kind)
-            status, got, answer = self.exchange(method, path + (f"?{query}" if query else ""), body, headers)
+            try:
+                status, got, answer = self.exchange(method, path + (f"?{query}" if query else ""), body, headers)
+            except Worn:
+                continue  # signed anew: it may have arrived, and a counter is taken once
             if status < 400:
                 self.check(status, got, answer, signature)
                 return Reply(status, got, answer)
             self.refused(status, got, answer, signature)
+            refusals += 1
         raise IdentityError(
             "the coordinator refuses the numbers of this site's requests", hint="is the site's folder in use on two machines?"
         )
@@ -104,9 +112,7 @@ class Link:
         code, says, hint = (str(told.get(name, "")) for name in ("error", "says", "hint"))
         if code == "boot":
             with self.lock:
-                if told.get("boot") == self.boot:  # this very boot was signed: it is the counter that was refused
-                    self.counter = max(self.counter + self.leap, int(told.get("counter", 0)))
-                    self.leap <<= 6
+                self.counter = max(self.counter, int(told.get("counter", 0)))  # ahead of us where this machine's clock was set back
                 self.boot = str(told.get("boot"))
             return
         if code == "busy" or status == 503:
@@ -126,27 +132,25 @@ class Link:
         return identity.read_signature(signed).signature, headers | signed
 
     def exchange(self, method: str, path: str, body: Any, headers: dict[str, str]) -> tuple[int, Mapping[str, str], bytes]:
-        """Bytes out and bytes in; a connection that died while it rested is replaced once."""
-        while True:
-            connection, fresh = self.take()
-            try:
-                response = self.ask(connection, method, path, body, headers)
-                answer = response.read(MAX_ANSWER + 1)
-            except (OSError, http.client.HTTPException) as e:
-                self.drop(connection)
-                if self.stop.is_set():
-                    raise Stopped from None
-                if fresh or isinstance(e, TimeoutError):
-                    raise broken(e, self.dialler) from None
-                continue
-            except BaseException:
-                self.drop(connection)
-                raise
-            if len(answer) > MAX_ANSWER or response.will_close:
-                self.drop(connection)
-            else:
-                self.rest(connection)
-            return response.status, {name.lower(): value for name, value in response.getheaders()}, answer
+        """Bytes out and bytes in. Raises `LinkError`: `Worn` if the connection had been used before and may have died as it rested."""
+        connection, fresh = self.take()
+        try:
+            response = self.ask(connection, method, path, body, headers)
+            answer = response.read(MAX_ANSWER + 1)
+            if response.length and len(answer) <= MAX_ANSWER:
+                raise http.client.IncompleteRead(answer, response.length)
+        except (OSError, http.client.HTTPException) as e:
+            self.drop(connection)
+            if self.stop.is_set():
+                raise Stopped from None
+            if fresh or isinstance(e, TimeoutError):
+                raise broken(e, self.dialler) from None
+            raise Worn("http", "a connection died while it rested") from None
+        except BaseException:
+            self.drop(connection)
+            raise
+        (self.drop if len(answer) > MAX_ANSWER or response.will_close else self.rest)(connection)
+        return response.status, {name.lower(): value for name, value in response.getheaders()}, answer
 
     def ask(self, connection: Connection, method: str, path: str, body: Any, headers: dict[str, str]) -> http.client.HTTPResponse:
         """Send a request and read the head of its answer."""
@@ -213,8 +217,6 @@ class Link:
                 refused += 1
                 if refused > 4:
                     raise
-                with self.lock:  # the number may have been used before: this machine's clock was set back
-                    self.counter, self.leap = self.counter + self.leap, self.leap << 6
                 error = e
             else:
                 self.tell("")

@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import yaml  # noqa: F401 - every agent reads its policy: loaded here once for all
+
 from collegium.site import agent, worker
 from collegium.site.pipe import Child, Start
 

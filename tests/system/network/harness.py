@@ -18,6 +18,7 @@ class Faults:
     cut_down: int | None = None  # the same, towards the site
     times: int = 1  # how many connections suffer
     corrupt_down: int | None = None  # flip a bit of this byte towards the site
+    corrupt_up: int | None = None  # the same, towards the coordinator
     hole: bool = False  # take everything, answer nothing
     swallow: bytes = b""  # let requests that hold this pass, and cut the connection before their answer
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -96,6 +97,8 @@ class Relay:
                     far.sendall(piece[: hurt.cut_up - up])
                     self.up += hurt.cut_up - up
                     return
+                if hurt.corrupt_up is not None and up <= hurt.corrupt_up < up + len(piece):
+                    piece = flipped(piece, hurt.corrupt_up - up)
                 deaf = deaf or bool(hurt.swallow and hurt.swallow in piece)
                 far.sendall(piece)
                 up += len(piece)
@@ -107,14 +110,18 @@ class Relay:
                 if not piece or deaf:
                     return
                 if hurt.corrupt_down is not None and down <= hurt.corrupt_down < down + len(piece):
-                    at = hurt.corrupt_down - down
-                    piece = piece[:at] + bytes([piece[at] ^ 1]) + piece[at + 1 :]
+                    piece = flipped(piece, hurt.corrupt_down - down)
                 if hurt.cut_down is not None and down + len(piece) >= hurt.cut_down:
                     near.sendall(piece[: hurt.cut_down - down])
                     return
                 near.sendall(piece)
                 down += len(piece)
                 self.down += len(piece)
+
+
+def flipped(piece: bytes, at: int) -> bytes:
+    """One bit altered."""
+    return piece[:at] + bytes([piece[at] ^ 1]) + piece[at + 1 :]
 
 
 def taken(sock: socket.socket) -> bytes | None:
