@@ -46,8 +46,8 @@ def fill(held: int, read: Callable[[], Table]) -> NoReturn:
                 code = 0
             except Exception as e:
                 log.exception("the table cannot be read")
-                code, hint = (e.code, e.hint) if isinstance(e, CollegiumError) else ("failed", "")
-                told = {"code": code, "says": str(e), "hint": hint}
+                kind, hint = (e.code, e.hint) if isinstance(e, CollegiumError) else ("failed", "")
+                told = {"code": kind, "says": str(e), "hint": hint}
                 file.seek(0)
                 file.truncate()
                 file.write(json.dumps(told).encode())
