@@ -15,8 +15,8 @@ from collegium.engine.task import frame
 from collegium.errors import CollegiumError
 from collegium.privacy import masks, ring, secagg, secagg_coordinator, secagg_site
 from collegium.privacy.secagg_coordinator import owed
-from collegium.privacy.secagg_keys import Encode, Retire, Send, Site, Warn
-from collegium.privacy.secagg_messages import document, message_of
+from collegium.privacy.secagg_keys import Asked, Encode, Retire, Send, Site, Warn
+from collegium.privacy.secagg_messages import Ask, document, message_of
 from collegium.privacy.secagg_site import Spooled
 from collegium.privacy.secagg_stand import (
     Close,
@@ -57,7 +57,7 @@ class SiteShell:
         self.terms, self.name, self.number, self.layout, self.seed = terms, name, number, layout, seed
         self.signer = identity.key(hashlib.sha256(b"key" + name.encode()).digest())
         self.disk, self.spool, self.drawn = {}, {}, count()
-        self.revealed, self.sent, self.warned, self.kill_after = [], [], [], None
+        self.sent, self.warned, self.kill_after, self.works = [], [], None, {}
         self.update = update(number)
         self.machine = Site(terms, name)
 
@@ -73,6 +73,8 @@ class SiteShell:
 
     def tell(self, event):
         """What the site answers. A refusal is raised; a kill leaves what was done before it."""
+        if isinstance(event, Ask):
+            event = Asked(event, event.task, self.works.get(event.task, event.task))
         sent, events = [], [event]
         while events:
             machine, orders = secagg_site.step(self.machine, events.pop(), signer=self.signer, entropy=self.entropy())
@@ -98,11 +100,12 @@ class SiteShell:
                 message = message_of(document(message))
                 self.sent.append(message)
                 sent.append(message)
-            case Encode(ask, found):
+            case Encode(asked, found):
+                ask = asked.ask
                 y = self.vector
                 masks.apply(y, self.layout, found)
                 self.spool[ask.epoch, ask.index] = y.tobytes()
-                return [Spooled(ask, hashlib.sha256(y.tobytes()).hexdigest())]
+                return [Spooled(asked, hashlib.sha256(y.tobytes()).hexdigest())]
             case Warn(says) | Retire(says):
                 self.warned.append(says)
         return []
@@ -196,10 +199,16 @@ class Federation:
         self.hub.tell(secagg_coordinator.Tick())
         self.settle()
 
+    def start(self, task="aa" * 32, work=None, roster=()):
+        """Open a round; sites find the task to be this work."""
+        for site in self.sites.values():
+            site.works[task] = work or hashlib.sha256(task.encode()).hexdigest()
+        return self.hub.tell(Start(task, tuple(roster)))
+
     def round(self, task="aa" * 32, work=None, roster=(), uploads=None, survivors=None, root="root"):
         """One round; `uploads` are the sites that answer, `survivors` those summed. The decoded sum, or None."""
         before = len(self.hub.sums)
-        self.hub.tell(Start(task, work or hashlib.sha256(task.encode()).hexdigest(), tuple(roster)))
+        self.start(task, work, roster)
         self.settle(uploads)
         self.hub.tell(Close(tuple(survivors or self.hub.machine.who("upload")), root))
         self.settle()

@@ -8,9 +8,8 @@ import pytest
 
 from collegium.errors import IdentityError
 from collegium.privacy import secagg, shares
-from collegium.privacy.secagg_keys import public
-from collegium.privacy.secagg_messages import Reveal, Survivors
-from collegium.privacy.secagg_stand import Start
+from collegium.privacy.secagg_keys import Asked, public
+from collegium.privacy.secagg_messages import Ask, Reveal, Survivors
 from tests.privacy.epochs import Federation
 
 TASK, WORK, OTHER = "aa" * 32, "bb" * 32, "cc" * 32
@@ -29,8 +28,13 @@ def refused(site, says, error=IdentityError):
 def asked(n=5, **choices):
     """A federation at the start of a round; the victim and what it is asked."""
     f = Federation(n, **choices).prepare()
-    f.hub.tell(Start(TASK, WORK))
+    f.start(TASK, WORK)
     return f, f.sites[f.names[0]], f.hub.owed(f.names[0])
+
+
+def wants(epoch, index, task, work, roster):
+    """What a site is asked, as its shell hands it to the machine."""
+    return Asked(Ask(epoch, index, task, roster), task, work)
 
 
 def upload_all(f, asks):

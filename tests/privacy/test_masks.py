@@ -1,11 +1,13 @@
 """Masks: they cancel exactly, start anywhere, look like noise, and each key is for one purpose."""
 
+import hmac
 import itertools
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -120,6 +122,15 @@ def test_names_cannot_run_into_each_other():
     assert masks.context("aa" * 32, ["ab", "c"]) != masks.context("aa" * 32, ["a", "bc"])
 
 
+def test_the_derivation_is_hkdf_and_the_stream_is_aes_in_counter_mode():
+    """Both from first principles: RFC 5869 by HMAC, NIST SP 800-38A by enciphering the counter."""
+    info = masks.DOMAIN + masks.joined([b"pair", (7).to_bytes(8, "big"), b"a"])
+    extracted = hmac.digest(bytes(32), KEYS[0], "sha256")
+    assert masks.derive(KEYS[0], "pair", 7, b"a") == hmac.digest(extracted, info + b"\x01", "sha256")
+    cipher = Cipher(algorithms.AES(KEYS[0]), modes.ECB()).encryptor()
+    assert masks.keystream(KEYS[0], 64) == b"".join(cipher.update(k.to_bytes(16, "big")) for k in range(4))
+
+
 def test_known_answers():
     for known in VECTORS["keys"]:
         assert masks.derive(bytes.fromhex(known["secret"]), *known["parts"]).hex() == known["key"]
@@ -146,3 +157,7 @@ def test_g21_a_masked_vector_looks_like_noise():
     assert abs(ones - 4 * made.nbytes) < 5 * np.sqrt(2 * made.nbytes)
     r = np.corrcoef(plain[: made.narrow].view("<u4"), masked[: made.narrow].view("<u4"))[0, 1]
     assert abs(r) < 1e-3
+
+
+def test_a_mask_does_not_show_its_key():
+    assert repr(Mask(KEYS[0], -1)) == "Mask(-1)"

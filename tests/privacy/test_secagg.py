@@ -157,3 +157,7 @@ def test_a_short_sealing_key_is_refused(signed):
 def test_the_weak_points_are_weak(point):
     with pytest.raises(ValueError, match=r"[Ee]rror computing shared key"):
         agree(b"k" * 32, point)
+
+
+def test_an_order_to_persist_does_not_show_its_rows():
+    assert repr(secagg.Persist({"key/0": "c0ffee"}, ("old",))) == "Persist(['key/0'], forget=['old'])"

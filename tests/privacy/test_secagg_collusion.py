@@ -11,7 +11,7 @@ from collegium.privacy import masks, ring, secagg, shares
 from collegium.privacy.masks import Mask
 from collegium.privacy.secagg_keys import PAIR, agree, public
 from collegium.privacy.secagg_messages import Quorum, Reveal
-from collegium.privacy.secagg_stand import Blame, Close, Failed, Start, Unmask
+from collegium.privacy.secagg_stand import Blame, Close, Failed, Unmask
 from tests.privacy.epochs import Federation
 from tests.privacy.lies import OTHER, TASK, WORK, advertised, asked, attest_all, noise, refused, upload_all
 
@@ -85,7 +85,7 @@ def equivocation(n, colluders):
     bad, honest = f.names[n - colluders :], f.names[: n - colluders]
     victim, half = honest[0], -(-len(honest) // 2)
     disks = {name: dict(f.sites[name].disk) for name in f.names}
-    f.hub.tell(Start(TASK, WORK))
+    f.start(TASK, WORK)
     upload_all(f, dict.fromkeys(f.names, f.hub.owed(victim)))
     seeds = {places(f)[name]: held_by(disks[name], f, f.names, 0, victim)[0] for name in bad}
     keys = {places(f)[name]: held_by(disks[name], f, f.names, 0, victim)[1] for name in bad}
@@ -182,7 +182,7 @@ def test_g23_sums_are_exact_up_to_the_bound_and_one_more_is_clipped(dtype, n):
         if k == 0 and dtype != "int64":
             site.update["x"][3] = 5e-324 if dtype == "float64" else 1e-45  # too small for a normal number: zero
     f.prepare()
-    f.hub.tell(Start(TASK, WORK))
+    f.start(TASK, WORK)
     f.settle()
     f.hub.tell(Close(tuple(f.names), "root"))
     f.settle()

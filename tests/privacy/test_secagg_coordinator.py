@@ -89,7 +89,7 @@ def test_a_site_that_is_ready_late_comes_in_at_the_next_round():
 @pytest.mark.parametrize("silent", [2, 3])
 def test_survivors_that_fall_silent(kind, phase, silent):
     f = Federation(7).prepare()
-    f.hub.tell(Start(TASK, WORK))
+    f.start(TASK, WORK)
     f.settle()
     f.hub.tell(Close(tuple(f.names), "root"))
     until(f, phase)
@@ -108,7 +108,7 @@ def test_survivors_that_fall_silent(kind, phase, silent):
 
 def test_m09_refusals_end_a_round_as_soon_as_it_is_lost():
     f = Federation(5).prepare()
-    f.hub.tell(Start(TASK, WORK))
+    f.start(TASK, WORK)
     f.settle()
     f.hub.tell(Close(tuple(f.names), "root"))
     f.hub.tell(Refused(f.names[0], "the log is another"))
@@ -121,7 +121,7 @@ def test_m09_refusals_end_a_round_as_soon_as_it_is_lost():
 
 def test_who_refuses_a_task_is_asked_nothing_more_in_that_round():
     f = Federation(5).prepare()
-    f.hub.tell(Start(TASK, WORK))
+    f.start(TASK, WORK)
     f.hub.tell(Refused(f.names[0], "policy"))
     assert f.hub.owed(f.names[0]) is None
     f.settle()
@@ -140,7 +140,7 @@ def test_the_clock_matters_only_while_somebody_is_waited_for():
     assert f.hub.machine.wake == float("inf")
     f.hub.now = 1e9
     assert f.hub.tell(Tick()) == []
-    f.hub.tell(Start(TASK, WORK))
+    f.start(TASK, WORK)
     assert f.hub.tell(Tick()) == []  # the round's own deadline is the engine's
 
 
@@ -216,7 +216,7 @@ def test_s04_s05_the_same_again_is_nothing_and_other_bytes_are_a_conflict():
     assert f.hub.tell(From("site000", bundles)) == []
     wrong(f, From("site000", replace(bundles, bundles=bundles.bundles | {"site001": "00"})), ConflictError, "the first one stands")
     f.settle()
-    f.hub.tell(Start(TASK, WORK))
+    f.start(TASK, WORK)
     upload = f.sites["site000"].tell(f.hub.owed("site000"))[0]
     f.hub.tell(From("site000", upload))
     assert all(f.hub.tell(From("site000", upload)) == [] for _ in range(100))
@@ -228,7 +228,7 @@ def test_s06_what_comes_too_early_or_too_late_has_no_effect():
     late = [Upload(1, 0, "00" * 32), Signature(1, 0, "00" * 64), Reveal(1, 0, {}, {}), Upload(1, 3, "00" * 32), Ready(1)]
     for message in late:
         assert f.hub.tell(From("site000", message)) == []
-    f.hub.tell(Start(TASK, WORK, tuple(f.names[1:])))
+    f.start(TASK, WORK, tuple(f.names[1:]))
     for message in late:
         assert f.hub.tell(From("site000", message)) == []
     assert f.hub.owed("site000") is None
@@ -243,7 +243,7 @@ def test_s06_what_comes_too_early_or_too_late_has_no_effect():
 
 def test_wrong_signatures_and_reveals_are_refused_before_they_count():
     f = Federation(5).prepare()
-    f.hub.tell(Start(TASK, WORK))
+    f.start(TASK, WORK)
     f.settle()
     f.hub.tell(Close(tuple(f.names), "root"))
     wrong(f, From("site000", Signature(1, 0, "00" * 64)), IdentityError, "'site000' signed another statement")
@@ -256,7 +256,7 @@ def test_wrong_signatures_and_reveals_are_refused_before_they_count():
 
 def test_a_survivor_whose_signature_came_too_late_to_count_may_still_reveal():
     f = Federation(7).prepare()
-    f.hub.tell(Start(TASK, WORK))
+    f.start(TASK, WORK)
     f.settle()
     f.hub.tell(Close(tuple(f.names), "root"))
     f.deaf = {f.names[5]}
@@ -269,25 +269,25 @@ def test_a_survivor_whose_signature_came_too_late_to_count_may_still_reveal():
 
 def test_rounds_start_and_close_in_their_order():
     f = Federation(5, rounds=1)
-    wrong(f, Start(TASK, WORK), ConflictError, "a round cannot start: the epoch is at 'none'")
+    wrong(f, Start(TASK), ConflictError, "a round cannot start: the epoch is at 'none'")
     wrong(f, Close((), "root"), ConflictError, "survivors cannot be fixed: the epoch is at 'none'")
     f.prepare()
-    wrong(f, Start(TASK, WORK, tuple(f.names[:3])), RunError, "3 of the sites asked hold keys of this epoch, 4 must")
-    wrong(f, Start(TASK, WORK, (*f.names, "mallory")), RunError, "5 of the sites asked hold keys")
-    f.hub.tell(Start(TASK, WORK))
-    wrong(f, Start(TASK, WORK), ConflictError, "a round cannot start")
+    wrong(f, Start(TASK, tuple(f.names[:3])), RunError, "3 of the sites asked hold keys of this epoch, 4 must")
+    wrong(f, Start(TASK, (*f.names, "mallory")), RunError, "5 of the sites asked hold keys")
+    f.start(TASK, WORK)
+    wrong(f, Start(TASK), ConflictError, "a round cannot start")
     wrong(f, Close(tuple(f.names), "root"), UpdateError, "no vector of 'site000' was committed")
     f.settle(f.names[:3])
     f.hub.tell(Close(tuple(f.names[:3]), "root"))
     assert f.hub.found(Failed) == [Failed("round", "3 sites answered, 4 must")]
-    wrong(f, Start(TASK, WORK), RunError, "epoch 1 has used its 1 key indices")
+    wrong(f, Start(TASK), RunError, "epoch 1 has used its 1 key indices")
     assert f.hub.tell(Opened()) == []
     assert f.hub.tell(Stop("")) == []
 
 
 def test_a_round_that_is_stopped_burns_its_index():
     f = Federation(5).prepare()
-    f.hub.tell(Start(TASK, WORK))
+    f.start(TASK, WORK)
     f.settle()
     f.hub.tell(Stop("the run was stopped"))
     assert f.hub.found(Failed) == [Failed("round", "the run was stopped")]
@@ -303,7 +303,7 @@ def test_c01_a_coordinator_killed_between_any_two_orders_loses_nothing():
         steps = [
             lambda f=f: f.hub.tell(Open()) if f.hub.machine.stand.phase == "none" else None,
             f.settle,
-            lambda f=f: f.hub.tell(Start(TASK, WORK)) if f.hub.machine.stand.phase == "idle" and not f.hub.sums else None,
+            lambda f=f: f.start(TASK, WORK) if f.hub.machine.stand.phase == "idle" and not f.hub.sums else None,
             f.settle,
             lambda f=f: f.hub.tell(Close(tuple(f.names), "root")) if f.hub.machine.stand.phase == "upload" else None,
             f.settle,
@@ -330,7 +330,7 @@ def test_c09_a_coordinator_from_a_backup_is_refused_until_a_new_epoch():
     f.round()
     f.hub.disk = backup
     f.hub.restart()
-    f.hub.tell(Start(OTHER, OTHER))
+    f.start(OTHER, OTHER)
     f.settle()
     assert (f.hub.machine.who("upload"), f.hub.machine.who("refused")) == ([], f.names)  # index 0 is used
     f.hub.tell(Stop("the sites remember more than this coordinator"))

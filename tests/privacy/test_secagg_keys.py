@@ -11,7 +11,7 @@ from collegium.privacy.secagg import Persist
 from collegium.privacy.secagg_keys import Send, Site
 from collegium.privacy.secagg_messages import Adverts, Begin, Bundles, Done
 from collegium.privacy.secagg_site import Resume
-from collegium.privacy.secagg_stand import Open, Start
+from collegium.privacy.secagg_stand import Open
 from tests.privacy.epochs import Federation
 from tests.privacy.lies import OTHER, TASK, WORK, refused
 
@@ -38,7 +38,7 @@ def test_the_memory_of_a_site_is_its_rows():
 def test_secrets_die_as_soon_as_they_can():
     f = Federation(5).prepare()
     site = f.sites["site000"]
-    f.hub.tell(Start(TASK, WORK))
+    f.start(TASK, WORK)
     site.tell(f.hub.owed("site000"))
     assert {name for name in site.disk if name.endswith("/0")} == {"shares/0"}  # the vector is masked: nobody needs its masks
     site.tell(Done(1, 2))

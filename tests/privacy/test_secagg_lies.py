@@ -11,7 +11,7 @@ from collegium.errors import ConflictError, FrameError, RunError, UpdateError
 from collegium.privacy import masks
 from collegium.privacy.masks import Mask
 from collegium.privacy.secagg import Advert, canonical
-from collegium.privacy.secagg_keys import agree, public
+from collegium.privacy.secagg_keys import Asked, agree, public
 from collegium.privacy.secagg_messages import (
     Ask,
     Bundles,
@@ -27,9 +27,9 @@ from collegium.privacy.secagg_messages import (
     message_of,
 )  # fmt: skip
 from collegium.privacy.secagg_site import Spooled
-from collegium.privacy.secagg_stand import Close, From, Open, Start
+from collegium.privacy.secagg_stand import Close, From, Open
 from tests.privacy.epochs import STUDY, Federation
-from tests.privacy.lies import OTHER, TASK, WORK, advertised, asked, attest_all, noise, rebuilt, refused, upload_all
+from tests.privacy.lies import OTHER, TASK, WORK, advertised, asked, attest_all, noise, rebuilt, refused, upload_all, wants
 
 
 def listed(n=5, **choices):
@@ -212,6 +212,12 @@ def test_g05_a_roster_below_the_manifests_least():
         victim.tell(replace(ask, roster=ask.roster[:4]))
 
 
+def test_g05_the_digest_of_another_task_than_the_one_that_came():
+    _f, victim, ask = asked()
+    with refused(victim, "the round is about another task than the one that this site was given"):
+        victim.tell(Asked(ask, OTHER, WORK))
+
+
 def test_g06_different_rosters_to_different_sites():
     f, _victim, ask = asked()
     small = replace(ask, roster=ask.roster[:4])
@@ -370,7 +376,7 @@ def test_g12_an_upload_held_back_and_delivered_late():
 
 def test_g12_a_late_upload_changes_no_sum():
     f = Federation(5).prepare()
-    f.hub.tell(Start(TASK, WORK))
+    f.start(TASK, WORK)
     for name in f.names:
         late = f.sites[name].tell(f.hub.owed(name))[0]
         if name != f.names[4]:
@@ -387,17 +393,17 @@ def test_g13_the_same_index_again():
     f, victim, _ = signed_round()
     for change in ({"roster": tuple(f.names[:4])}, {"task": OTHER}):
         with refused(victim, "index 0 was used for another task or roster"):
-            victim.tell(replace(Ask(1, 0, TASK, WORK, tuple(f.names)), **change))
+            victim.tell(replace(Ask(1, 0, TASK, tuple(f.names)), **change))
 
 
 def test_g13_another_vector_under_the_same_index():
     _f, victim, ask = asked()
     sent = victim.tell(ask)
     with refused(victim, "index 0 masked another vector", UpdateError):
-        victim.tell(Spooled(ask, "00" * 32))
+        victim.tell(Spooled(Asked(ask, TASK, WORK), "00" * 32))
     with refused(victim, "index 0 masked another vector", UpdateError):
-        victim.tell(Spooled(replace(ask, task=OTHER), sent[0].digest))
-    assert victim.tell(Spooled(ask, sent[0].digest)) == sent
+        victim.tell(Spooled(Asked(replace(ask, task=OTHER), OTHER, WORK), sent[0].digest))
+    assert victim.tell(Spooled(Asked(ask, TASK, WORK), sent[0].digest)) == sent
 
 
 def test_g13_after_success_the_same_work_over_fewer():
@@ -405,22 +411,22 @@ def test_g13_after_success_the_same_work_over_fewer():
     f.round(TASK, WORK)
     for name in f.names[:4]:
         with refused(f.sites[name], r"this very work was summed before over other sites \(site004\)"):
-            f.sites[name].tell(Ask(1, 1, OTHER, WORK, tuple(f.names[:4])))
+            f.sites[name].tell(wants(1, 1, OTHER, WORK, tuple(f.names[:4])))
 
 
 def test_g13_after_failure_it_may_be_tried_three_times_with_new_masks():
     f = Federation(5, rounds=6).prepare()
     site, digests = f.sites[f.names[0]], set()
     for index in range(3):
-        digests.add(site.tell(Ask(1, index, TASK, WORK, tuple(f.names[: 5 - index % 2])))[0].digest)
+        digests.add(site.tell(wants(1, index, TASK, WORK, tuple(f.names[: 5 - index % 2])))[0].digest)
     assert len(digests) == 3
     with refused(site, "tried 3 times without a sum", RunError):
-        site.tell(Ask(1, 3, TASK, WORK, tuple(f.names)))
+        site.tell(wants(1, 3, TASK, WORK, tuple(f.names)))
     f.hub.tell(Open())
     f.settle()
     with refused(site, "tried 3 times without a sum", RunError):  # a new epoch is no new count
-        site.tell(Ask(2, 0, TASK, WORK, tuple(f.names)))
-    site.tell(Ask(2, 0, TASK, OTHER, tuple(f.names)))
+        site.tell(wants(2, 0, TASK, WORK, tuple(f.names)))
+    site.tell(wants(2, 0, TASK, OTHER, tuple(f.names)))
 
 
 def test_g13_a_round_kept_open_is_shut_by_the_next_try():
@@ -428,7 +434,7 @@ def test_g13_a_round_kept_open_is_shut_by_the_next_try():
     f, _victim, signatures = signed_round()
     small = tuple(f.names[:4])
     for name in small:
-        f.sites[name].tell(Ask(1, 1, OTHER, WORK, small))
+        f.sites[name].tell(wants(1, 1, OTHER, WORK, small))
     for name in small:
         with refused(f.sites[name], "index 0 is not the one this site answered last: its shares are destroyed"):
             f.sites[name].tell(Quorum(1, 0, signatures))
@@ -437,7 +443,7 @@ def test_g13_a_round_kept_open_is_shut_by_the_next_try():
 def test_g14_the_same_statistics_with_one_site_less():
     f = Federation(5).prepare()
     assert f.round(TASK, WORK) is not None
-    f.hub.tell(Start(OTHER, WORK, tuple(f.names[:4])))
+    f.start(OTHER, WORK, tuple(f.names[:4]))
     f.settle()
     assert f.hub.machine.who("upload") == []
     assert set(f.hub.machine.who("refused")) == set(f.names[:4])
@@ -448,7 +454,7 @@ def test_g14_the_same_statistics_over_the_same_sites_may_be_opened_again_but_not
     first = f.round(TASK, WORK)
     again = f.round(OTHER, WORK)
     assert first["n"].tolist() == again["n"].tolist()
-    f.hub.tell(Start("dd" * 32, WORK))
+    f.start("dd" * 32, WORK)
     f.settle()
     small = tuple(f.names[:4])
     for name in small:

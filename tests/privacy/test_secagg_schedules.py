@@ -26,7 +26,7 @@ class Tree:
 
     def __init__(self, n):
         self.f = f = Federation(n).prepare()
-        f.hub.tell(Start(TASK, WORK))
+        f.start(TASK, WORK)
         self.uploads = {name: f.sites[name].tell(f.hub.owed(name))[0] for name in f.names}
         for name in f.names:
             f.hub.spool[1, 0, name] = f.sites[name].spool[1, 0]
@@ -213,7 +213,7 @@ class Schedule(RuleBasedStateMachine):
 
     def start(self, again):
         self.tasks += not again
-        self.to_hub(Start(f"{self.tasks:064x}", f"{self.tasks:064x}"))
+        self.to_hub(Start(f"{self.tasks:064x}"))
 
     def close(self):
         self.to_hub(Close(tuple(self.f.hub.machine.who("upload")), "root"))
@@ -288,7 +288,7 @@ def test_s01_calm_schedules_end_with_every_sum(seed):
     random = np.random.default_rng(seed)
     f = Federation(6).prepare()
     for number in range(4):
-        f.hub.tell(Start(f"{number:064x}", f"{number:064x}"))
+        f.start(f"{number:064x}", f"{number:064x}")
         while len(f.hub.machine.who("upload")) < 6:
             f.poll(random.choice(f.names))
         f.hub.tell(Close(tuple(f.names), "root"))

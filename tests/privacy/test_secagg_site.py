@@ -5,10 +5,9 @@ import hashlib
 import pytest
 
 from collegium.errors import ConflictError
-from collegium.privacy.secagg_messages import Ask, Begin, Quorum, Reveal, Signature, Upload
-from collegium.privacy.secagg_stand import Start
+from collegium.privacy.secagg_messages import Begin, Quorum, Reveal, Signature, Upload
 from tests.privacy.epochs import Federation, Killed
-from tests.privacy.lies import OTHER, TASK, WORK, asked, attest_all, refused, upload_all
+from tests.privacy.lies import OTHER, TASK, WORK, asked, attest_all, refused, upload_all, wants
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 7, 10])
@@ -66,16 +65,16 @@ def test_a_task_before_the_shares_is_too_early():
     site = f.sites["site000"]
     site.tell(Begin(1))
     with refused(site, "a task came before the shares", ConflictError):
-        site.tell(Ask(1, 0, TASK, WORK, tuple(f.names)))
+        site.tell(wants(1, 0, TASK, WORK, tuple(f.names)))
 
 
 def test_indices_only_go_up_and_end():
     f = Federation(5).prepare()
     site = f.sites["site000"]
-    site.tell(Ask(1, 2, TASK, WORK, tuple(f.names)))
+    site.tell(wants(1, 2, TASK, WORK, tuple(f.names)))
     for index in (0, 1, 4):
         with refused(site, f"index {index} is not free: 2 was used, the epoch ends at 3"):
-            site.tell(Ask(1, index, TASK, OTHER, tuple(f.names)))
+            site.tell(wants(1, index, TASK, OTHER, tuple(f.names)))
 
 
 def test_two_sums_that_differ_by_one_site_are_warned_of():
@@ -138,9 +137,9 @@ def test_a_vector_that_comes_out_otherwise_after_a_kill_was_never_sent():
 
 def test_a_round_that_was_given_up_is_forgotten_at_the_next():
     f = Federation(5).prepare()
-    f.hub.tell(Start(TASK, WORK))
+    f.start(TASK, WORK)
     f.settle()
     site = f.sites["site000"]
     assert "shares/0" in site.disk
-    site.tell(Ask(1, 1, OTHER, OTHER, tuple(f.names)))
+    site.tell(wants(1, 1, OTHER, OTHER, tuple(f.names)))
     assert "shares/0" not in site.disk

@@ -3,7 +3,7 @@
 import numpy as np
 
 from collegium.privacy.secagg_coordinator import restore
-from collegium.privacy.secagg_stand import Close, Open, Start
+from collegium.privacy.secagg_stand import Close, Open, Persist
 from tests.privacy.epochs import Federation
 from tests.privacy.lies import TASK, WORK
 
@@ -30,7 +30,7 @@ def test_bundles_are_on_the_disk_and_not_in_the_machine():
 def test_a_round_leaves_nothing_behind():
     f = Federation(5).prepare()
     before = kinds(f.hub.disk)
-    f.hub.tell(Start(TASK, WORK))
+    f.start(TASK, WORK)
     f.settle()
     f.hub.tell(Close(tuple(f.names), "root"))
     f.settle()
@@ -51,12 +51,12 @@ def test_p02_no_byte_of_a_vector_or_of_a_secret_is_in_what_the_coordinator_keeps
                 row[at : at + 64] for key, row in f.sites[name].disk.items() if key.startswith(("key/", "secret")) for at in (0, 64)
             }
             seen.append(str(f.hub.disk))
-    f.hub.tell(Start(TASK, WORK))
+    f.start(TASK, WORK)
     f.settle()
     seen.append(str(f.hub.disk))
     f.hub.tell(Close(tuple(f.names), "root"))
     f.settle()
-    seen += [str(f.hub.orders[:-3]), *(data.hex() for data in f.hub.spool.values())]
+    seen += [str([dict(order.rows) for order in f.hub.found(Persist)]), *(data.hex() for data in f.hub.spool.values())]
     plain = {site.vector.tobytes()[:8].hex() for site in f.sites.values()}
     assert len(plain) == 5
     assert not [value for value in secrets | plain for text in seen if value in text]

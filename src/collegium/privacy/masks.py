@@ -33,6 +33,9 @@ class Mask(NamedTuple):
     key: bytes
     sign: int
 
+    def __repr__(self) -> str:
+        return f"Mask({self.sign:+d})"  # a key in a log or a traceback would open a vector
+
 
 def regions(layout: Layout, start: int, stop: int) -> Iterator[tuple[int, int, np.dtype]]:
     """The words among bytes `start` to `stop` of a vector: first and last byte, counted from `start`, and their kind.

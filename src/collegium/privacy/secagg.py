@@ -197,3 +197,6 @@ class Persist(NamedTuple):
 
     rows: Mapping[str, str]
     forget: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Persist({sorted(self.rows)}, forget={list(self.forget)})"  # the rows are secrets

@@ -119,7 +119,7 @@ def start(c: Coordinator, event: Start) -> tuple[Coordinator, list[Order]]:
         raise RunError(f"epoch {stand.epoch} has used its {c.terms.rounds} key indices", hint="open a new epoch")
     if not set(roster) <= set(c.members) or len(roster) < c.terms.enough:
         raise RunError(f"{len(set(roster) & set(c.members))} of the sites asked hold keys of this epoch, {c.terms.enough} must")
-    row = {"index": stand.free, "task": event.task, "work": event.work, "roster": roster}
+    row = {"index": stand.free, "task": event.task, "roster": roster}
     rows = {"round": canonical(row), "stand": staged(stand._replace(phase="upload", free=stand.free + 1))}
     c, orders = keep(c, rows, c.rows.keys() & of_round(c))
     return c, [*orders, Tell(tuple(roster))]
@@ -280,7 +280,7 @@ def owed(c: Coordinator, site: str, read: Callable[[str], str]) -> Message | Non
             return Bundles(stand.epoch, {name: read(f"{BULKY}{name}/{site}") for name in c.who("dealt") if name != site})
     now = c.round
     if stand.phase == "upload":
-        return Ask(stand.epoch, now["index"], now["task"], now["work"], tuple(now["roster"])) if site in now["roster"] else None
+        return Ask(stand.epoch, now["index"], now["task"], tuple(now["roster"])) if site in now["roster"] else None
     if f"signature/{site}" not in c.rows:
         return Survivors(stand.epoch, now["index"], tuple(now["survivors"]), now["root"])
     enough = c.who("signature")[: c.terms.threshold]

@@ -24,6 +24,15 @@ PAIR = 2 * shares.WIDTH  # bytes of one index in a bundle: a share of the seed, 
 NONCE = bytes(12)  # every sealing key seals one bundle
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What the coordinator asks, with the digests that this site has made itself of the task it was given (`secagg.digests`)."""
+
+    ask: Ask
+    task: str
+    work: str
+
+
 class Send(NamedTuple):
     """Give this to the coordinator; again, as often as it is asked for."""
 
@@ -33,7 +42,7 @@ class Send(NamedTuple):
 class Encode(NamedTuple):
     """Compute the update, encode it, add these masks, write it to the disk, and say `Spooled`."""
 
-    ask: Ask
+    asked: Asked
     masks: tuple[Mask, ...]
 
 

@@ -52,12 +52,11 @@ class Complaint:
 
 @dataclass(frozen=True)
 class Ask:
-    """Coordinator to sites (M3): the task of a round, the key index to use for it, and who takes part."""
+    """Coordinator to sites (M3): the digest of a round's task, the key index to use for it, and who takes part."""
 
     epoch: int
     index: int
     task: str
-    work: str
     roster: tuple[str, ...]
 
 
@@ -184,7 +183,7 @@ def is_advert(value: Any) -> bool:
 
 
 CHECKS: dict[str, Callable[[Any], bool]] = {
-    "epoch": is_number, "index": is_number, "task": is_hex(32), "work": is_hex(32), "digest": is_hex(32), "root": is_text,
+    "epoch": is_number, "index": is_number, "task": is_hex(32), "digest": is_hex(32), "root": is_text,
     "text": is_text, "about": is_text, "roster": are(is_text), "survivors": are(is_text), "signature": is_hex(64),
     "adverts": are(is_advert), "signatures": named(is_hex(64)), "bundles": named(is_hex()), "seeds": named(is_hex(33)),
     "keys": named(is_hex(33)),

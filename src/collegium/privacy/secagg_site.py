@@ -15,15 +15,15 @@ from collegium.errors import ConflictError, IdentityError, RunError, UpdateError
 from collegium.privacy import masks, shares
 from collegium.privacy.masks import Mask
 from collegium.privacy.secagg import canonical, statement
-from collegium.privacy.secagg_keys import PAIR, Encode, Order, Send, Site, Warn, agree, begin, collect, deal, resume, save, staged
-from collegium.privacy.secagg_messages import Adverts, Ask, Begin, Bundles, Done, Quorum, Reveal, Signature, Survivors, Upload
+from collegium.privacy.secagg_keys import PAIR, Asked, Encode, Order, Send, Site, Warn, agree, begin, collect, deal, resume, save, staged
+from collegium.privacy.secagg_messages import Adverts, Begin, Bundles, Done, Quorum, Reveal, Signature, Survivors, Upload
 
 
 @dataclass(frozen=True)
 class Spooled:
-    """The masked vector of this ask is on the disk, whole, under this digest."""
+    """The masked vector that was asked is on the disk, whole, under this digest."""
 
-    ask: Ask
+    asked: Asked
     digest: str
 
 
@@ -35,7 +35,7 @@ class Resume:
     index: int
 
 
-Event: TypeAlias = Begin | Adverts | Bundles | Ask | Spooled | Survivors | Quorum | Done | Resume
+Event: TypeAlias = Begin | Adverts | Bundles | Asked | Spooled | Survivors | Quorum | Done | Resume
 
 
 def step(site: Site, event: Event, *, signer: identity.Key, entropy: bytes) -> tuple[Site, list[Order]]:
@@ -48,7 +48,11 @@ def step(site: Site, event: Event, *, signer: identity.Key, entropy: bytes) -> t
             return begin(site, epoch, signer, entropy)
         case Resume(epoch, index):
             return resume(site, epoch, index)
-    epoch = event.ask.epoch if isinstance(event, Spooled) else event.epoch
+    match event:
+        case Asked(ask) | Spooled(Asked(ask)):
+            epoch = ask.epoch
+        case _:
+            epoch = event.epoch
     if epoch != site.epoch.number or site.epoch.phase in ("none", "retired"):
         raise IdentityError(f"epoch {epoch}: this site is in epoch {site.epoch.number} ({site.epoch.phase}); old keys are not used again")
     match event:
@@ -56,7 +60,7 @@ def step(site: Site, event: Event, *, signer: identity.Key, entropy: bytes) -> t
             return deal(site, event)
         case Bundles():
             return collect(site, event)
-        case Ask():
+        case Asked():
             return answer(site, event)
         case Spooled():
             return burn(site, event)
@@ -68,14 +72,14 @@ def step(site: Site, event: Event, *, signer: identity.Key, entropy: bytes) -> t
             return close(site, event)
 
 
-def answer(site: Site, ask: Ask) -> tuple[Site, list[Order]]:
+def answer(site: Site, asked: Asked) -> tuple[Site, list[Order]]:
     """M3: the masks for a task, if this site may answer it; the upload once more if it has."""
-    current = site.row("round")
+    ask, current = asked.ask, site.row("round")
     if current and current["index"] == ask.index:
         if (current["task"], tuple(current["roster"])) != (ask.task, ask.roster):
             raise IdentityError(f"index {ask.index} was used for another task or roster: an index is used once")
         return site, [Send(Upload(ask.epoch, ask.index, current["digest"]))]
-    admit(site, ask)
+    admit(site, asked)
     epoch = site.epoch
     own, theirs = (bytes.fromhex(site.rows[f"{kind}/{ask.index}"]) for kind in ("key", "peers"))
     transcript, bound = bytes.fromhex(epoch.transcript), masks.context(ask.task, ask.roster)
@@ -85,12 +89,14 @@ def answer(site: Site, ask: Ask) -> tuple[Site, list[Order]]:
             at = 32 * epoch.sites.index(peer)
             agreed = agree(own[32:], theirs[at : at + 32])
             found.append(Mask(masks.pair_key(agreed, transcript, ask.index, (site.name, peer), bound), masks.sign(site.name, peer)))
-    return site, [Encode(ask, tuple(found))]
+    return site, [Encode(asked, tuple(found))]
 
 
-def admit(site: Site, ask: Ask) -> None:
+def admit(site: Site, asked: Asked) -> None:
     """Raise unless a vector may be masked for this ask: the right sites, an unused index, and no second look at opened work."""
-    epoch, roster = site.epoch, ask.roster
+    epoch, ask, roster, work = site.epoch, asked.ask, asked.ask.roster, asked.work
+    if ask.task != asked.task:
+        raise IdentityError("the round is about another task than the one that this site was given")
     if epoch.phase != "ready":
         raise ConflictError("a task came before the shares that would open its sum")
     if list(roster) != sorted(set(roster)) or site.name not in roster:
@@ -101,29 +107,29 @@ def admit(site: Site, ask: Ask) -> None:
         raise IdentityError(f"the roster has {len(roster)} sites, the manifest wants {site.terms.enough}: a sum of fewer is not hidden")
     if not epoch.burned < ask.index < site.terms.rounds:
         raise IdentityError(f"index {ask.index} is not free: {epoch.burned} was used, the epoch ends at {site.terms.rounds - 1}")
-    before = site.row(f"done/{ask.work}")
+    before = site.row(f"done/{work}")
     if before and before["roster"] != list(roster):
         gone = sorted(set(before["roster"]) ^ set(roster))
         raise IdentityError(f"this very work was summed before over other sites ({', '.join(gone)[:200]}): the difference would show one")
-    if not before and (site.row(f"tries/{ask.work}") or 0) >= site.terms.attempts:
+    if not before and (site.row(f"tries/{work}") or 0) >= site.terms.attempts:
         raise RunError(f"this work was tried {site.terms.attempts} times without a sum; it is not tried again")
 
 
 def burn(site: Site, event: Spooled) -> tuple[Site, list[Order]]:
     """The vector is on the disk: from here its index is used, whatever happens. Only then is it sent."""
-    ask, current = event.ask, site.row("round")
+    ask, work, current = event.asked.ask, event.asked.work, site.row("round")
     upload = Upload(ask.epoch, ask.index, event.digest)
     if current and current["index"] == ask.index:
         if (current["task"], tuple(current["roster"])) != (ask.task, ask.roster) or current["digest"] != event.digest:
             raise UpdateError(f"index {ask.index} masked another vector: two under one mask would show their difference")
         return site, [Send(upload)]
-    admit(site, ask)
+    admit(site, event.asked)
     rows = {
-        "round": canonical({"index": ask.index, "task": ask.task, "work": ask.work, "roster": list(ask.roster), "digest": event.digest}),
+        "round": canonical({"index": ask.index, "task": ask.task, "work": work, "roster": list(ask.roster), "digest": event.digest}),
         "epoch": staged(site.epoch._replace(burned=ask.index)),
     }
-    if f"done/{ask.work}" not in site.rows:
-        rows[f"tries/{ask.work}"] = canonical((site.row(f"tries/{ask.work}") or 0) + 1)
+    if f"done/{work}" not in site.rows:
+        rows[f"tries/{work}"] = canonical((site.row(f"tries/{work}") or 0) + 1)
     old = [f"{kind}/{k}" for k in range(ask.index) for kind in ("key", "peers", "shares")]
     after, order = save(site, rows, [*old, f"key/{ask.index}", f"peers/{ask.index}", "statement", "revealed"])
     return after, [order, Send(upload)]

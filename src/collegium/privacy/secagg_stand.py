@@ -48,7 +48,6 @@ class Start:
     """Open a round over these sites (all that are ready, if none is named)."""
 
     task: str
-    work: str
     roster: tuple[str, ...] = ()
 
 
@@ -140,7 +139,7 @@ class Coordinator:
 
     @property
     def round(self) -> Any:
-        """The round: index, task, work, roster; when closed also survivors and root."""
+        """The round: index, task, roster; when closed also survivors and root."""
         return json.loads(self.rows["round"])
 
     def who(self, kind: str) -> list[str]:
