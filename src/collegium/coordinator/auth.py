@@ -163,14 +163,16 @@ class Door:
     def admit(self, scope: Scope, receive: Receive, send: Send) -> Call:
         """The call, if its signature holds and its role may. Raises a `CollegiumError` if not; no body has been read."""
         path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1").partition("?")[0]
-        route = find(scope["method"], path)
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        if headers.get("content-length", "0").isdecimal() and int(headers.get("content-length", "0")) > route.rule.limit:
-            raise TooLarge(f"a body of {headers['content-length']} bytes was announced, {route.template} takes {route.rule.limit}")
+        signed = identity.read_signature(headers) if "signature" in headers else None
+        scope["collegium.signature"] = signed.signature if signed else b""  # so that a refusal can be bound to it
+        route = find(scope["method"], path)
+        announced = headers.get("content-length", "0")
+        if announced.isdecimal() and int(announced) > route.rule.limit:
+            raise TooLarge(f"a body of {announced} bytes was announced, {route.template} takes {route.rule.limit}")
         if not route.rule.roles:
             return Call(scope, receive, send, Caller("", "stranger", ""), route)
-        signed = identity.read_signature(headers)
-        scope["collegium.signature"] = signed.signature  # so that a refusal can be bound to it
+        signed = signed or identity.read_signature(headers)
         meant = headers.get("collegium-coordinator", "")
         if meant != self.fingerprint:
             raise IdentityError("the request means another coordinator", hint="its key has changed: ask the operator for a new join code")
