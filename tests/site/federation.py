@@ -42,10 +42,10 @@ sites: {minimum: 2, quorum: 2, grace_s: 1}
 class Federation:
     """A coordinator that serves in a thread, and may be stopped and started again."""
 
-    def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.folder, self.url = folder / "hub", f"https://127.0.0.1:{self.port}"
+    def __init__(self, folder: Path, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        with socket.create_server((host, port)) as free:
+            self.host, self.port = host, free.getsockname()[1]
+        self.folder, self.url = folder / "hub", f"https://{host}:{self.port}"
         self.key = founding.init(self.folder, self.url, "Test")
         self.root = (self.folder / "tls-root.pem").read_text()
         self.server: uvicorn.Server | None = None
@@ -56,7 +56,7 @@ class Federation:
 
     def start(self, **options: Any) -> None:
         settings = uvicorn.Config(
-            app.build(self.folder, **options), host="127.0.0.1", port=self.port, log_level="error", timeout_graceful_shutdown=1,
+            app.build(self.folder, **options), host=self.host, port=self.port, log_level="error", timeout_graceful_shutdown=1,
             ssl_certfile=self.folder / "tls.pem", ssl_keyfile=self.folder / "tls.key", lifespan="on", ws="none",
         )  # fmt: skip
         self.server = uvicorn.Server(settings)
@@ -74,13 +74,15 @@ class Federation:
     def ask(self, method: str, path: str, body: Any = None, query: str = "") -> Any:
         return json.loads(self.operator.call(method, path, query=query, body=b"" if body is None else canonical(body)).body)
 
-    def site(self, folder: Path, name: str, rows: int = 60, *, port: int = 0, policy: str = POLICY, **options: Any) -> Path:
+    def site(
+        self, folder: Path, name: str, rows: int = 60, *, port: int = 0, policy: str = POLICY, inside: Any = None, **options: Any
+    ) -> Path:
         """A site that has joined, with a table and a policy."""
         code = self.ask("POST", "/v1/invites", {"name": name})["code"]
         if port:
             read = identity.read_code(code)
             code = identity.mint(read._replace(url=read.url.replace(str(self.port), str(port))))
-        enrol.join(folder / name, code, version="1", environ={}, **options)
+        (inside or (lambda join: join()))(lambda: enrol.join(folder / name, code, version="1", environ={}, **options))
         (folder / f"{name}.csv").write_text(rows_of(name, rows))
         registry.add(folder / name, "stays", folder / f"{name}.csv")
         (folder / name / "policy.yaml").write_text(policy)

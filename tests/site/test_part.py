@@ -1,0 +1,185 @@
+"""One run at a site, against a coordinator and a worker of a few lines: what whole studies in `test_agent` do not reach."""
+
+import hashlib
+import json
+import os
+import threading
+
+import pytest
+
+from collegium.errors import ConflictError
+from collegium.site import part as parts
+from collegium.site.config import Config
+from collegium.site.frames import canonical, receive, send
+from collegium.site.ledger import Ledger, entries
+from collegium.site.part import House, Part
+from collegium.site.pipe import Child
+from collegium.study import manifest
+from tests.site.federation import POLICY, STUDY
+
+MANIFEST = json.loads(manifest.signed(manifest.read(STUDY)))
+DIGEST = hashlib.sha256(canonical(MANIFEST)).hexdigest()
+LAYOUT = {"sites": 2, "leaves": [["n", "int64", [], 0]]}
+
+
+def task(number=1, phase="sum"):
+    return {
+        "run": "r",
+        "study": DIGEST,
+        "place": [0, number, 1, phase],
+        "layout": LAYOUT,
+        "state": "ab" * 32,
+        "state_bytes": 3,
+        "counted": None,
+    }
+
+
+class Coordinator:
+    """Says what a test wrote down, and keeps what it was handed."""
+
+    def __init__(self, *replies):
+        self.replies, self.handed, self.stop = list(replies), [], threading.Event()
+
+    def work(self, message, payload=b""):
+        self.handed.append((message["answer"], bytes(payload), message["line"]))
+        reply = self.replies.pop(0) if self.replies else {"status": "stopped", "says": ""}
+        if isinstance(reply, Exception):
+            raise reply
+        return reply, b"abc"
+
+    def steadily(self, call):
+        return call()
+
+
+class Alive:
+    pid = 0
+
+    def poll(self):
+        return 0
+
+    def wait(self, timeout=None):
+        return 0
+
+
+def working(*answers):
+    """A worker that gives these answers, one after the other, in a thread of this process."""
+    left = list(answers)
+
+    def start(log, threads):
+        there, to = os.pipe()
+        back, here = os.pipe()
+
+        def live():
+            while (asked := receive(there)) is not None:
+                if asked.says["do"] == "open":
+                    send(here, {"rows": 50, "stages": ["features", "fit"]})
+                else:
+                    send(here, left.pop(0), b"12345678")
+            os.close(there)
+            os.close(here)
+
+        threading.Thread(target=live, daemon=True).start()
+        return Child(Alive(), to, back)
+
+    return start
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "STORAGE_PAUSE_S", 0.01)
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    (tmp_path / "data.json").write_text('{"version": 1, "tables": {"stays": {}}}')
+    ledger, go = Ledger(tmp_path / "state" / "ledger.jsonl"), threading.Event()
+    go.set()
+
+    def made(link, start, **offer):
+        told = []
+        house = House(
+            Config(tmp_path, "https://h", "ab" * 32, "leeds"), link, ledger, None, go, start, lambda run, facts: told.append(facts)
+        )
+        return Part(house, {"run": "r", "study": DIGEST, "manifest": MANIFEST} | offer), told
+
+    made.ledger, made.folder = ledger, tmp_path
+    yield made
+    ledger.close()
+
+
+ANSWER = {"digest": "cd" * 32, "nbytes": 8, "line": {}}
+GO = {"status": "running", "says": "", "task": task()}
+FAILURE = {"failure": "failed", "says": "it failed", "final": False, "detail": "the value was 42"}
+
+
+def test_an_answer_is_recorded_before_it_is_handed_in(site):
+    link = Coordinator(GO)
+    part, _ = site(link, working(ANSWER))
+    assert part.follow() == "stopped"
+    (_, first, _), (answer, vector, _) = link.handed
+    assert first == b""
+    assert (answer["digest"], answer["place"], vector) == ("cd" * 32, [0, 1, 1, "sum"], b"12345678")
+    assert [entry["what"] for entry in entries(site.ledger.path)] == ["form", "sum"]
+
+
+def test_an_answer_that_is_not_taken_is_not_handed_in_again(site):
+    link = Coordinator(GO, ConflictError("the round is over"), {"status": "failed", "says": "too few"})
+    part, told = site(link, working(ANSWER))
+    assert part.follow() == "failed"
+    assert [answer for answer, _, _ in link.handed][2] is None
+    assert any("did not take" in facts.get("trouble", "") for facts in told)
+
+
+def test_a_failed_round_is_told_and_the_third_in_a_row_is_the_last(site):
+    link = Coordinator(GO, GO, GO)
+    part, _ = site(link, working(FAILURE, FAILURE, FAILURE))
+    assert part.follow() == "left"
+    finals = [answer["final"] for answer, _, _ in link.handed if answer]
+    assert finals == [False, False, True]
+    assert "42" not in json.dumps([answer for answer, _, _ in link.handed])
+
+
+def test_a_full_disk_of_the_worker_is_waited_for(site):
+    full = {"failure": "storage", "says": "the site's disk is full or cannot be written", "final": False}
+    link = Coordinator(GO)
+    part, told = site(link, working(full, full, ANSWER))
+    assert part.follow() == "stopped"
+    assert link.handed[1][0]["digest"] == "cd" * 32
+    assert sum("disk is full" in facts.get("trouble", "") for facts in told) == 2
+
+
+def test_a_line_is_handed_in_where_the_policy_publishes_it_and_kept_where_not(site):
+    with_line = ANSWER | {"line": {"gain": "0.1"}}
+    link = Coordinator(GO)
+    part, _ = site(link, working(with_line))
+    part.follow()
+    assert [line for _, _, line in link.handed] == [None, {"gain": "0.1"}]
+    (site.folder / "policy.yaml").write_text(POLICY.replace("publish_line: true", "publish_line: false"))
+    link = Coordinator(GO)
+    part, _ = site(link, working(with_line))
+    part.follow()
+    assert [line for _, _, line in link.handed] == [None, None]
+    assert part.line == {"gain": "0.1"}
+
+
+def test_a_policy_that_changes_its_mind_is_heeded_at_the_next_task(site):
+    class Turning(Coordinator):
+        def work(self, message, payload=b""):
+            if len(self.handed) == 1:
+                path = site.folder / "policy.yaml"
+                path.write_text(POLICY.replace("level: 1", "level: 0"))
+                os.utime(path, (1, 1))
+            return super().work(message, payload)
+
+    link = Turning(GO, GO | {"task": task(2)})
+    part, _ = site(link, working(ANSWER))
+    assert part.follow() == "left"
+    assert link.handed[-1][0]["failure"] == "refused"
+    assert "level 0" in link.handed[-1][0]["says"]
+
+
+def test_a_manifest_of_another_digest_and_a_task_of_another_study_are_left(site):
+    link = Coordinator(GO)
+    part, _ = site(link, working(), study="00" * 32)
+    assert part.follow() == "left"
+    assert link.handed[-1][0]["failure"] == "identity"
+    link = Coordinator(GO | {"task": task() | {"study": "11" * 32}})
+    part, _ = site(link, working())
+    assert part.follow() == "left"

@@ -1,0 +1,127 @@
+"""The worker as a process: what it is told, what it answers, what it keeps to itself. And the agent's hold on it."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from blake3 import blake3
+
+from collegium import wire
+from collegium.data import registry
+from collegium.engine import messages
+from collegium.engine import run as course
+from collegium.engine.messages import Task
+from collegium.errors import DataError, UpdateError
+from collegium.site.pipe import Worker, WorkerDied, environment
+from collegium.site.worker import failure, shown, spooled
+from collegium.study import manifest, plan
+from tests.site.federation import STUDY, rows_of, until
+
+READ = manifest.read(STUDY)
+STAGES = plan.stages(READ)
+
+
+@pytest.fixture
+def home(tmp_path):
+    (tmp_path / "stays.csv").write_text(rows_of("leeds", 50))
+    registry.add(tmp_path, "stays", tmp_path / "stays.csv")
+    return tmp_path
+
+
+@pytest.fixture
+def worker(home):
+    opening = {
+        "do": "open", "manifest": json.loads(manifest.signed(READ)), "study": manifest.digest(READ), "site": "leeds",
+        "folder": str(home / "run"), "home": str(home), "table": "stays",
+    }  # fmt: skip
+    (home / "run").mkdir()
+    one = Worker(opening, home / "log" / "worker.log")
+    yield one
+    one.end()
+
+
+def first_task():
+    """The first task of the study, and its state's frame."""
+    now = course.begin(STAGES, 3)
+    frame = b"".join(map(bytes, wire.encode(course.shared(now, STAGES))))
+    task = Task("r1", manifest.digest(READ), now.place, now.layout, "ab" * 32, len(frame))
+    return {"do": "task", "task": messages.document(task)}, frame
+
+
+def test_it_reads_computes_and_answers_the_same_after_it_was_killed(worker, home):
+    told = worker.open()
+    assert (told["rows"], told["stages"]) == (50, ["features", "fit"])
+    asked, state = first_task()
+    says, vector = worker.ask(asked, state)
+    assert says["digest"] == blake3(vector).hexdigest()
+    (home / "state").write_bytes(state)
+    assert bytes(worker.ask(asked | {"state": str(home / "state")}).payload) == bytes(vector)
+    worker.kill()
+    with pytest.raises(WorkerDied, match="in the middle"):
+        worker.ask(asked, state)
+    again = worker.ask(asked, state)
+    assert bytes(again.payload) == bytes(vector)
+
+
+def test_it_ends_with_its_agent_and_stops_where_it_is(worker):
+    worker.open()
+    pid, to = worker.child.process.pid, worker.child.to
+    worker.hold(True)
+    until(lambda: re.search(r"State:\s+T", Path(f"/proc/{pid}/status").read_text()))
+    worker.hold(False)
+    until(lambda: re.search(r"State:\s+[SR]", Path(f"/proc/{pid}/status").read_text()))
+    os.close(os.dup(to))
+    os.dup2(os.open(os.devnull, os.O_WRONLY), to)  # as if the agent had gone
+    assert worker.child.process.wait(5) == 0
+
+
+def test_it_has_no_key_no_proxy_and_two_open_pipes(worker, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://anna:secret@proxy")
+    worker.open()
+    pid = worker.child.process.pid
+    assert b"secret" not in Path(f"/proc/{pid}/environ").read_bytes()
+    assert not [link for link in map(os.readlink, Path(f"/proc/{pid}/fd").iterdir()) if "socket" in link]
+    loaded = Path(f"/proc/{pid}/maps").read_text()
+    assert "pyarrow" not in loaded  # the table's readers ended with their process
+    assert environment({"PATH": "/bin", "SSH_AUTH_SOCK": "x"}, 2)["OMP_NUM_THREADS"] == "2"
+    assert "SSH_AUTH_SOCK" not in environment({"SSH_AUTH_SOCK": "x"}, 1)
+
+
+def test_an_error_tells_its_code_and_names_of_the_study_alone(worker, home):
+    (home / "stays.csv").write_text(rows_of("leeds", 50).replace(",F,", ",Queen Victoria,").replace("age", "Alter"))
+    told = worker.open()
+    assert told["failure"] == "data"
+    assert told["says"] == "the site's table does not fit the study at 'age'; its log has the details"
+    assert told["final"]
+    assert "Alter" in told["detail"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "final"),
+    [
+        (OSError(28, "No space left on device"), "storage", False),
+        (MemoryError(), "failed", False),
+        (ZeroDivisionError("the value was 42"), "failed", False),
+        (UpdateError("leaf 'w' holds NaN"), "update", False),
+        (DataError("x"), "data", True),
+    ],
+)
+def test_what_may_be_told_of_an_error(error, code, final):
+    told = failure(error, READ)
+    assert (told["failure"], told["final"]) == (code, final)
+    assert "42" not in told["says"]
+
+
+def test_a_large_vector_is_written_as_it_is_made(tmp_path):
+    pieces = [np.arange(5, dtype=np.uint64), np.arange(4, dtype=np.uint32)]
+    told = spooled(iter(pieces), tmp_path / "spool")
+    whole = b"".join(piece.tobytes() for piece in pieces)
+    assert Path(told["spool"]).read_bytes() == whole
+    assert (told["nbytes"], told["digest"]) == (56, blake3(whole).hexdigest())
+
+
+def test_a_line_is_text():
+    assert shown({"gain": np.array(0.25), "patients": np.array(12), "curve": np.ones(3)}) == {"gain": "0.25", "patients": "12"}
