@@ -13,11 +13,11 @@ from collegium.coordinator.live import Reply
 from collegium.coordinator.members import Members
 from collegium.coordinator.records import Event
 from collegium.coordinator.runs import Runs
-from collegium.coordinator.spool import STEP
 from collegium.engine.messages import VERSION, answer_of, pack, unpack
 from collegium.errors import ConflictError, FrameError, NotFound
 from collegium.identity import digest
 
+PIECE = 256 << 10  # bytes of a large body that are in memory at once, for each site
 WAIT_S = 25  # a request is held so long at most: proxies cut longer ones
 MAX_LINE = 1 << 16
 NOTHING = pack({})
@@ -123,7 +123,7 @@ class Api:
         return as_json({"chunks": sorted(upload.chunks)})
 
     async def chunk(self, call: Call) -> Answer:
-        """Receive one chunk, straight into the spool: a mebibyte in memory, whatever its size and the number of sites."""
+        """Receive one chunk, straight into the spool: a small piece in memory, whatever its size and the number of sites."""
         k = call.route.params["k"]
         if not k.isdecimal() or len(k) > 9:
             raise FrameError(f"a chunk is named by its number, found {k[:20]!r}")
@@ -136,7 +136,7 @@ class Api:
         async for piece in call.pieces():
             waiting.append(piece)
             size += len(piece)
-            if size >= STEP:
+            if size >= PIECE:
                 await asyncio.to_thread(receiving.write, b"".join(waiting))
                 waiting, size = [], 0
         await asyncio.to_thread(receiving.finish, call.digest, b"".join(waiting))
@@ -165,8 +165,8 @@ class Api:
             headers.append((b"content-range", f"bytes {start}-{stop - 1}/{frame.nbytes}".encode()))
         read = await asyncio.to_thread(self.reader, frame)
         await call.send({"type": "http.response.start", "status": 206 if ranged else 200, "headers": headers})
-        for at in range(start, stop, STEP):
-            piece = await asyncio.to_thread(read, at, min(STEP, stop - at))
+        for at in range(start, stop, PIECE):
+            piece = await asyncio.to_thread(read, at, min(PIECE, stop - at))
             await call.send({"type": "http.response.body", "body": piece, "more_body": True})
         await call.send({"type": "http.response.body", "body": b""})
 
