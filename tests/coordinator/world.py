@@ -280,4 +280,5 @@ def equal(a: Any, b: Any) -> bool:
     return one.keys() == two.keys() and all(np.asarray(one[n]).tobytes() == np.asarray(two[n]).tobytes() for n in one)
 
 
+ROOT = Path(__file__).parents[2]
 START = Place(0, 1, 1, "sum")
