@@ -8,6 +8,11 @@ the seed of a survivor, of the key of a site that dropped out. Never both: that 
 
 `secagg_site` and `secagg_coordinator` are the two machines, `secagg_messages` what they say. They hold `rows` of text, which are
 all there is to keep: what an order `Persist` wrote is what a restart finds.
+
+What the machines leave to the shells: to carry out orders one after the other, a `Persist` synced before the next; to keep a
+site's rows where only the agent reads them, and to overwrite what is forgotten; to make a task's digests from the task that
+will be run, checked against the manifest (`digests`); to check the log before its root goes into a statement; and to draw the
+entropy of every step from the operating system.
 """
 
 import hashlib
