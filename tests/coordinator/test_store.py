@@ -75,8 +75,7 @@ async def test_a_job_that_fails_takes_no_other_with_it(tmp_path: Path):
 
 def test_a_writer_that_cannot_commit_tells_everybody(store: Store, tmp_path: Path):
     blocker = s.engine(f"sqlite:///{tmp_path / s.FILE}", "BEGIN IMMEDIATE")
-    with store.writer.connect() as c:
-        c.exec_driver_sql("PRAGMA busy_timeout=10")
+    store.write(lambda c: c.exec_driver_sql("PRAGMA busy_timeout=10").fetchall())
     with blocker.begin(), pytest.raises(StorageError, match="locked"):
         store.write(put("late"))
     blocker.dispose()

@@ -130,8 +130,8 @@ def forget_round(live: Live) -> list[str]:
     """Leave the round that is over; the sites whose uploads lie in files."""
     large = live.kept.run.layout.nbytes > SMALL
     live.round, live.order, live.closed = None, None, None
-    live.digests.clear()
-    live.reasons.clear()
+    for kept in (live.digests, live.held, live.reasons):
+        kept.clear()
     return list(live.roster) if large else []
 
 

@@ -85,6 +85,7 @@ class Live:
     opened: float = 0.0
     order: Order | None = None  # what the round asks to be done
     digests: dict[str, str] = field(default_factory=dict)  # answers committed for this place
+    held: dict[str, bytes] = field(default_factory=dict)  # their vectors, while all of them are small: saves reading them back
     reasons: dict[str, str] = field(default_factory=dict)  # why sites failed in this round
     turn: Signal = field(default_factory=Signal)  # a task, or another status, for sites
     news: Signal = field(default_factory=Signal)  # an event, for people

@@ -41,11 +41,30 @@ def at(table: Any, run: str, place: Place) -> Any:
     return and_(*(table.c[name] == value for name, value in key(run, place).items()))
 
 
+def named(table: Any) -> Any:
+    """The rows of the round that `of` names."""
+    return and_(*(table.c[name] == bindparam(f"of_{name}") for name in s.PLACE))
+
+
+def of(run: str, place: Place) -> dict[str, Any]:
+    """Names a round to a statement made with `named`."""
+    return {f"of_{name}": value for name, value in key(run, place).items()}
+
+
+# To make a statement takes longer than to run it: those of every round are made once.
+TELL, ASK = s.happened.insert(), s.round.insert()
+CLOSE = s.round.update().where(named(s.round), s.round.c.status == "open")
+TURN = s.round.update().where(named(s.round), s.round.c.status.in_(("open", "closed")))
+MOVE = s.run.update().where(s.run.c.id == bindparam("of_run"), s.run.c.place == bindparam("of_place"), s.run.c.status.in_(LIVE))
+DROP = s.upload.delete().where(named(s.upload))
+ANSWERS = select(s.upload.c.site, s.upload.c.body).where(named(s.upload), s.upload.c.failure == "")
+
+
 def tell(connection: Connection, event: Event) -> None:
     """Write down what happened."""
     values = event._asdict() | {"figures": json.dumps(event.figures)}
     del values["id"]
-    connection.execute(s.happened.insert().values(values))
+    connection.execute(TELL, values)
 
 
 def tell_all(connection: Connection, events: Iterable[Event]) -> None:
@@ -62,20 +81,20 @@ def events(connection: Connection, run: str, after: int, limit: int = 1000) -> l
 
 def open_round(connection: Connection, run: str, place: Place, now: int) -> None:
     """A new round asks for answers."""
-    connection.execute(s.round.insert().values(**key(run, place), status="open", answered="{}", figures="{}", opened=now))
+    values = key(run, place) | {"status": "open", "answered": "{}", "figures": "{}", "opened": now}
+    connection.execute(ASK, values)
 
 
-def turn_round(connection: Connection, run: str, place: Place, before: Iterable[str], **values: Any) -> None:
+def turn_round(connection: Connection, run: str, place: Place, before: Collection[str], **values: Any) -> None:
     """Move a round on from one of the states `before`. Raises `ConflictError` if it is in none of them."""
-    done = connection.execute(s.round.update().where(at(s.round, run, place), s.round.c.status.in_(list(before))).values(**values))
-    if done.rowcount != 1:
+    statement = CLOSE if "closed" not in before else TURN
+    if connection.execute(statement, of(run, place) | values).rowcount != 1:
         raise ConflictError(f"run {run}, {place}: another process has moved this round on")
 
 
 def move_run(connection: Connection, run: str, place: Place, /, **values: Any) -> None:
     """Change a run that stands at this place and is not over. Raises `ConflictError` if it does not."""
-    here = and_(s.run.c.id == run, s.run.c.place == place_text(place), s.run.c.status.in_(LIVE))
-    if connection.execute(s.run.update().where(here).values(**values)).rowcount != 1:
+    if connection.execute(MOVE, {"of_run": run, "of_place": place_text(place), **values}).rowcount != 1:
         raise ConflictError(f"run {run} no longer stands at {place}: another process has moved it on")
 
 
@@ -125,18 +144,18 @@ def uploads(connection: Connection, run: str, place: Place) -> list[Any]:
 
 def bodies(connection: Connection, run: str, place: Place, sites: Collection[str]) -> Iterator[bytes]:
     """The small vectors of these sites, one at a time. Raises `ConflictError` if one is gone."""
-    left = len(sites)
-    query = select(s.upload.c.body).where(at(s.upload, run, place), s.upload.c.site.in_(sorted(sites)))
-    for row in connection.execution_options(yield_per=16).execute(query):
-        left -= 1
-        yield row.body
+    left = set(sites)
+    for row in connection.execute(ANSWERS, of(run, place), execution_options={"yield_per": 16}):
+        if row.site in left:
+            left.discard(row.site)
+            yield row.body
     if left:
         raise ConflictError(f"run {run}, {place}: the answers are gone: another process has added them up")
 
 
 def drop_uploads(connection: Connection, run: str, place: Place) -> None:
     """A site's update is kept until its round is over, and no longer."""
-    connection.execute(s.upload.delete().where(at(s.upload, run, place)))
+    connection.execute(DROP, of(run, place))
 
 
 def change_frames(connection: Connection, run: str, add: Iterable[Frame], drop: Iterable[str]) -> None:

@@ -98,8 +98,8 @@ def take_up(means: Means, run: str) -> tuple[Live, list[Any]]:
 def reopen(means: Means, live: Live, rows: Iterable[Any]) -> None:
     """The present round from its committed answers; its deadline starts anew."""
     live.round, live.order = None, None
-    live.digests.clear()
-    live.reasons.clear()
+    for kept in (live.digests, live.held, live.reasons):
+        kept.clear()
     if live.abandoned:
         return
     live.ask(means.clock())

@@ -26,6 +26,7 @@ from collegium.identity import digest
 from collegium.privacy.ring import TRAILER
 
 log = logging.getLogger("collegium.coordinator.runs")
+HELD = 4 << 20  # bytes of a round's vectors that stay in memory until they are added up
 
 
 class Runs:
@@ -234,6 +235,8 @@ class Runs:
             live.reasons[site] = answer.says or answer.failure
             live.feed(Failed(site, live.reasons[site], answer.final))
         else:
+            if body is not None and len(body) * len(live.roster) <= HELD:
+                live.held[site] = body
             live.feed(Answered(site, self.means.clock()))
 
     async def checked(self, live: Live, site: str, answer: Answer, payload: memoryview) -> bytes | None:

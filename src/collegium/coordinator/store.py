@@ -101,7 +101,8 @@ class Store:
         return await waiting
 
     def serve(self) -> None:
-        """The writer's thread: take all that wait, commit them together, tell each."""
+        """The writer's thread: take all that wait, commit them together, tell each. It has one connection for all its life."""
+        self.connection = self.writer.connect()
         while job := self.jobs.get():
             batch = [job]
             while len(batch) < GROUP and not self.jobs.empty():
@@ -110,6 +111,7 @@ class Store:
                     break
                 batch.append(more)
             tell(self.transact(batch))
+        self.connection.close()
         self.writer.dispose()
 
     def transact(self, batch: list[Job]) -> list[tuple[Job, Any, Exception | None]]:
@@ -118,9 +120,9 @@ class Store:
         while batch:
             done: list[tuple[Job, Any, Exception | None]] = []
             try:
-                with self.writer.begin() as connection:
+                with self.connection.begin():
                     for job in batch:
-                        done.append((job, job.work(connection), None))
+                        done.append((job, job.work(self.connection), None))
             except Exception as e:
                 if len(done) == len(batch) or isinstance(e, OperationalError):  # not one job's fault: the disk, a lock, the commit
                     return failed + [(job, None, storage(e)) for job in batch]

@@ -64,7 +64,10 @@ def total(means: Means, live: Live, sites: frozenset[str]) -> Read:
     """The sum of these sites' vectors: in memory if it is small, else in a file, never more than a block of each at once."""
     layout, place = live.kept.run.layout, live.place
     if layout.nbytes <= SMALL:
-        whole = means.store.read(lambda c: fold_bytes(layout, records.bodies(c, live.id, place, sites)))
+        if sites <= live.held.keys():
+            whole = fold_bytes(layout, [live.held[site] for site in sorted(sites)])
+        else:
+            whole = means.store.read(lambda c: fold_bytes(layout, records.bodies(c, live.id, place, sites)))
         return lambda at, count: whole[at : at + count]
     path = means.spool.folder / f"total-{live.id}"
     means.blobs.room_for(layout.nbytes)
