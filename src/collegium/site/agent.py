@@ -160,7 +160,7 @@ class Agent:
         """What is new in a run: for the screen, for the state file, and for the log if it is bad."""
         with self.lock:
             known = self.known.setdefault(run, {})
-            known |= {"trouble": ""} | facts
+            known |= {"trouble": ""} | ({"detail": ""} if "status" in facts else {}) | facts
             self.changed = True
             if facts.get("trouble") or facts.get("detail"):
                 log.warning("%s: %s", run, facts.get("detail") or facts["trouble"])

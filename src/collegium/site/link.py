@@ -25,6 +25,7 @@ from collegium.site.frames import pack, parsed, unpack
 
 LONG_POLL_S = 25
 MAX_ANSWER = 16 << 20  # a message with its inline state; blobs are read in pieces
+TOGETHER = 64 << 10  # bytes of a body that is sent together with its head
 IDLE_S = 20.0  # a connection that rested longer is likely to be gone
 PAUSES_S = (0.2, 30.0)  # the first and the longest pause between two tries
 JSON, PACKED, BYTES = "application/json", "application/x-collegium", "application/octet-stream"
@@ -58,15 +59,35 @@ class Reply(NamedTuple):
         return parsed(self.body)
 
 
-class Connection(http.client.HTTPConnection):
-    """An HTTP connection over a socket that the dialler made."""
+class Connection:
+    """A connection that carries one request after the other."""
 
     def __init__(self, dialler: Dialler) -> None:
-        super().__init__(dialler.to.host, dialler.to.port, blocksize=1 << 20)
         self.dialler, self.rested = dialler, 0.0
+        self.sock: socket.socket | None = None
 
-    def connect(self) -> None:
-        self.sock = self.dialler.connect()
+    def ask(self, method: str, path: str, body: Any, headers: Mapping[str, str]) -> http.client.HTTPResponse:
+        """Send a request and read the head of its answer. A small body goes out with its head, in one piece."""
+        to = self.dialler.to
+        lines = [f"{method} {path} HTTP/1.1", f"host: {f'[{to.host}]' if ':' in to.host else to.host}:{to.port}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        head = "\r\n".join([*lines, f"content-length: {len(body)}", "", ""]).encode("latin-1")
+        if self.sock is None:
+            self.sock = self.dialler.connect()
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a refusal may have come before the body was read: look
+            for piece in (head + bytes(body),) if len(body) <= TOGETHER else (head, body):
+                self.sock.sendall(piece)
+        response = http.client.HTTPResponse(self.sock, method=method)
+        try:
+            response.begin()
+        except BaseException:
+            response.close()
+            raise
+        return response
+
+    def close(self) -> None:
+        if self.sock is not None:
+            self.sock.close()
 
 
 class Link:
@@ -135,10 +156,10 @@ class Link:
         """Bytes out and bytes in. Raises `LinkError`: `Worn` if the connection had been used before and may have died as it rested."""
         connection, fresh = self.take()
         try:
-            response = self.ask(connection, method, path, body, headers)
-            answer = response.read(MAX_ANSWER + 1)
-            if response.length and len(answer) <= MAX_ANSWER:
-                raise http.client.IncompleteRead(answer, response.length)
+            with self.ask(connection, method, path, body, headers) as response:
+                answer = response.read(MAX_ANSWER + 1)
+                if response.length and len(answer) <= MAX_ANSWER:
+                    raise http.client.IncompleteRead(answer, response.length)
         except (OSError, http.client.HTTPException) as e:
             self.drop(connection)
             if self.stop.is_set():
@@ -156,9 +177,7 @@ class Link:
         """Send a request and read the head of its answer."""
         if self.stop.is_set():
             raise Stopped
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a refusal may have come before the body was read: look
-            connection.request(method, path, body=body if len(body) or method in ("PUT", "POST") else None, headers=headers)
-        return connection.getresponse()
+        return connection.ask(method, path, body, headers)
 
     def check(self, status: int, headers: Mapping[str, str], body: bytes, signature: bytes) -> None:
         """Raise `LinkError` unless this is the coordinator's own answer to this very request."""

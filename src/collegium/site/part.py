@@ -37,7 +37,7 @@ from collegium.site.transfer import Cache, operation, upload
 ENDED = ("finished", "stopped", "failed")
 STORAGE_PAUSE_S = 5.0
 PATIENCE = 3  # times that the same thing may fail before this site leaves the run
-FORGET = "the site's own policy said no"
+RELEASE = "way out: install the coordinator's release of Collegium here, then ask its operator to resume the run"
 
 Says = dict[str, Any]
 Tell = Callable[[str, Says], None]  # (run, what is new about it)
@@ -75,7 +75,7 @@ class Part:
         self.worker: Worker | None = None
         self.line: dict[str, str] = {}
         self.publish: dict[str, str] | None = None
-        self.failures = 0
+        self.failures, self.refused, self.why = 0, 0, ""
 
     def follow(self) -> str:
         """Take part to the end: `finished`, `stopped`, `failed`, or `left` if this site cannot or may not take part."""
@@ -106,6 +106,8 @@ class Part:
             try:
                 if refusal:
                     raise refusal
+                if self.refused >= PATIENCE:
+                    raise Left("update", "the coordinator did not take this site's updates, several times", f"{self.why}; {RELEASE}")
                 answer, vector = self.answered(task, state)
             except (ConflictError, NotFound) as e:  # the round ended while its answer was made: the next task says where the run stands
                 self.tell(says=f"came too late: {e}")
@@ -122,11 +124,14 @@ class Part:
         try:
             reply, state = link.steadily(lambda: link.work(message, vector))
         except (ConflictError, UpdateError, FrameError) as e:
-            self.tell(trouble=f"the coordinator did not take an answer: {e}")
+            self.why = f"the coordinator did not take an answer: {e}{f'; way out: {e.hint}' if e.hint else ''}"
+            self.refused += not isinstance(e, ConflictError)
+            self.tell(trouble=self.why)
             link.stop.wait(1)
             return self.request(None, b"")
         except NotFound as e:
             return {"status": "stopped", "says": str(e)}, b""
+        self.refused = 0 if answer else self.refused
         if reply.get("task") is None and str(reply["status"]) not in ENDED and time.monotonic() - started < 0.5:
             link.stop.wait(0.5)  # a coordinator that does not hold the request must not be asked without end
         return reply, state
@@ -284,7 +289,7 @@ class Part:
 
     def hand_in_failure(self, task: Says, left: Left) -> None:
         """Tell the coordinator why this site leaves the run."""
-        self.tell(status="left", says=left.says, detail=str(left))
+        self.tell(status="left", title=str(self.manifest["title"]), says=left.says, detail=str(left))
         message: Says = {
             "run": self.run,
             "serving": [],

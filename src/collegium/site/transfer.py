@@ -4,22 +4,25 @@ A chunk is the unit that is sent again after a cut. A download goes on at the by
 the BLAKE3 digest of the whole.
 """
 
+import errno
 import hashlib
 import http.client
 import mmap
 import os
+import ssl
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import blake3
 
-from collegium.errors import LinkError, StorageError
+from collegium.errors import StorageError
 from collegium.site.dial import HopError
 from collegium.site.link import BYTES, Link, Stopped, broken
 
 CHUNK = 4 << 20
 PIECE = 1 << 20
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES)
 
 
 def operation(run: str, place: Iterable[Any], site: str) -> str:
@@ -101,30 +104,33 @@ def receive(link: Link, digest: str, nbytes: int, part: Path, at: int, running: 
     connection, _ = link.take()
     whole = False
     try:
-        response = link.ask(connection, "GET", route, b"", headers | ({"range": f"bytes={at}-"} if at else {}))
-        if response.status not in (200, 206):
-            told = response.read(PIECE)
-            link.refused(response.status, dict(response.getheaders()), told, signature)
-            return at  # signed again by the next try
-        if response.status == 200 and at:  # a gateway dropped the range: all of it comes again
-            at = 0
-            running.reset()
-        with part.open("r+b" if at else "wb", buffering=0) as file:
-            file.seek(at)
-            buffer = memoryview(bytearray(min(PIECE, max(nbytes - at, 1))))
-            while at <= nbytes and (count := response.readinto(buffer)):
-                file.write(buffer[:count])
-                running.update(buffer[:count])
-                at += count
-        whole = at == nbytes and response.isclosed()
+        with link.ask(connection, "GET", route, b"", headers | ({"range": f"bytes={at}-"} if at else {})) as response:
+            if response.status not in (200, 206):
+                link.refused(response.status, dict(response.getheaders()), response.read(PIECE), signature)
+                return at  # signed again by the next try
+            if response.status == 200 and at:  # a gateway dropped the range: all of it comes again
+                at = 0
+                running.reset()
+            at = appended(response, part, at, nbytes, running)
+            whole = at == nbytes and response.isclosed()
     except (OSError, http.client.HTTPException) as e:
         if link.stop.is_set():
             raise Stopped from None
-        if isinstance(e, LinkError | TimeoutError | ConnectionError | http.client.HTTPException):
-            raise broken(e, link.dialler) from None
-        raise StorageError(
-            f"{part} cannot be written: {e.strerror}", hint="make room on the disk; the download goes on by itself"
-        ) from None
+        if isinstance(e, OSError) and not isinstance(e, ssl.SSLError) and e.errno in DISK:
+            raise StorageError(f"{part} cannot be written: {e.strerror}", hint="make room on the disk; then it goes on by itself") from None
+        raise broken(e, link.dialler) from None
     finally:
         (link.rest if whole else link.drop)(connection)
+    return at
+
+
+def appended(response: http.client.HTTPResponse, part: Path, at: int, nbytes: int, running: blake3.blake3) -> int:
+    """Write what comes to a file from `at` on; returns where it ends."""
+    with part.open("r+b" if at else "wb", buffering=0) as file:
+        file.seek(at)
+        buffer = memoryview(bytearray(min(PIECE, max(nbytes - at, 1))))
+        while at <= nbytes and (count := response.readinto(buffer)):
+            file.write(buffer[:count])
+            running.update(buffer[:count])
+            at += count
     return at

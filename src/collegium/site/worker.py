@@ -25,7 +25,7 @@ from collegium import wire
 from collegium.engine import task as tasks
 from collegium.engine.messages import Task, task_of
 from collegium.engine.run import Stage
-from collegium.errors import CollegiumError, StudyError
+from collegium.errors import CollegiumError, DataError, StudyError
 from collegium.site.frames import INLINE, receive, send
 from collegium.site.memory import Memory
 from collegium.site.reading import apart
@@ -38,10 +38,11 @@ SAYS = {
     "data": "the site's table does not fit the study",
     "study": "this site's Collegium cannot run the study as written",
     "update": "the site's update did not have the form that the round asks for",
-    "frame": "the state came damaged, or the update held numbers that are none",
+    "frame": "the state came damaged",
     "storage": "the site's disk is full or cannot be written",
     "failed": "the computation failed at the site",
 }
+DIVERGES = "the site's update held NaN or infinity: training may diverge (lower the learning rate), or the data hold extreme values"
 FINAL = ("data", "study")  # cannot heal within a run
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -121,10 +122,14 @@ def opened(says: Mapping[str, Any]) -> tuple[Bench, int]:
 
 def ready(study: Study, home: Path, name: str) -> Table:
     """The rows of a named table that the study may use: read, cleaned by its recipe, checked."""
-    table = room("data.registry").find(home, name).read(study)
+    source = room("data.registry").find(home, name)
+    table = source.read(study)
     if isinstance(study.method, Averaging):
         table, _ = room("recipes").find(study.method.recipe).clean(study, table)
-    out: Table = room("data.quality").ready(table, study)
+    try:
+        out: Table = room("data.quality").ready(table, study)
+    except DataError as e:
+        raise DataError(f"{Path(source.path).name}: {e}", hint=e.hint) from None
     return out
 
 
@@ -147,7 +152,8 @@ def failure(error: BaseException, study: Study | None) -> dict[str, Any]:
     public = sorted(name for name in (study.variables if study else ()) if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text))
     at = f" at {', '.join(map(repr, public[:5]))}" if public else ""
     hint = f"; way out: {error.hint}" if isinstance(error, CollegiumError) and error.hint else ""
-    return {"failure": code, "says": f"{SAYS[code]}{at}; its log has the details", "final": code in FINAL, "detail": text + hint}
+    what = DIVERGES if isinstance(error, T.NotFinite) else SAYS[code]
+    return {"failure": code, "says": f"{what}{at}; its log has the details", "final": code in FINAL, "detail": text + hint}
 
 
 def serve(inward: int, outward: int) -> None:
