@@ -99,7 +99,7 @@ def held_out(record: Record) -> str:
 def settings(record: Record) -> Folded:
     """Every setting of the method, defaults written out."""
     return Folded(
-        "Every setting of the method", "\n".join(f"{name}: {value}" for name, value in flat(record.method.model_dump(mode="json")))
+        "Every setting of the method", "\n".join(f"{name}: {value}" for name, value in flat(record.method.model_dump(mode="json", exclude_none=True)))
     )
 
 
