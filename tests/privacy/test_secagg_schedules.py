@@ -279,7 +279,7 @@ class LongSchedule(Schedule):
 
 
 TestLongSchedules = pytest.mark.slow(LongSchedule.TestCase)
-TestLongSchedules.settings = settings(SMALL, max_examples=200, stateful_step_count=120)
+TestLongSchedules.settings = settings(SMALL, max_examples=100, stateful_step_count=100)
 
 
 @pytest.mark.parametrize("seed", range(20))
