@@ -55,6 +55,18 @@ async def test_a_silent_site_is_waited_for_through_the_grace_and_no_longer(tmp_p
         found = await settle(world, run, "running", stage="drift")
         assert found["rounds"][0]["answered"] == ["amber", "birch"]
         assert cedar.name in found["waiting"]  # asked again in the next round
+        for site in (amber, birch):
+            await hand_in(site, run)
+        found = await settle(world, run, "running", phase="sum")  # the clock stood still: nobody waited for cedar again
+        assert found["rounds"][1]["answered"] == ["amber", "birch"]
+        await cedar.once(run)  # heard from: from the next round on it is waited for
+        for site in (amber, birch):
+            await hand_in(site, run)
+        found = await settle(world, run, "running", round=2)
+        for site in (amber, birch):
+            await hand_in(site, run)
+        await asyncio.sleep(0.2)
+        assert (await world.status(run))["waiting"] == ["cedar"]
 
 
 @in_loop

@@ -1,5 +1,7 @@
 """One round: every dropout, straggler and repeated answer without a clock or a socket."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,6 +40,16 @@ def test_stragglers_are_waited_for_only_so_long_once_the_quorum_is_there():
     assert r.wake == 113.0
     r, orders = play(r, Tick(113.0))
     assert orders == [Close(frozenset("abc"))]
+
+
+def test_nobody_waits_for_a_silent_site_but_its_answer_counts():
+    r = replace(opened(), silent=frozenset("d"))
+    _, orders = play(r, *(Answered(s, 101.0) for s in "abc"))
+    assert orders == [Close(frozenset("abc"))]
+    _, orders = play(r, *(Answered(s, 101.0) for s in "dabc"))
+    assert orders == [Close(frozenset("abd"))] or orders == [Close(SITES)]
+    _, orders = play(replace(r, silent=frozenset("cd")), *(Answered(s, 101.0) for s in "ab"))
+    assert orders == []  # the quorum is not there yet
 
 
 def test_an_answer_after_the_end_changes_nothing():

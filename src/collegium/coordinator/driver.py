@@ -127,7 +127,8 @@ async def close(means: Means, live: Live, sites: frozenset[str]) -> None:
 
 
 def forget_round(live: Live) -> list[str]:
-    """Leave the round that is over; the sites whose uploads lie in files."""
+    """Leave the round that is over; the sites whose uploads lie in files. Who did not answer is not waited for until heard from."""
+    live.silent |= live.round.waiting - live.round.silent if live.round and live.round.answered else frozenset()
     large = live.kept.run.layout.nbytes > SMALL
     live.round, live.order, live.closed = None, None, None
     for kept in (live.digests, live.held, live.reasons):

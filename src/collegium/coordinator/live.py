@@ -87,6 +87,7 @@ class Live:
     digests: dict[str, str] = field(default_factory=dict)  # answers committed for this place
     held: dict[str, bytes] = field(default_factory=dict)  # their vectors, while all of them are small: saves reading them back
     reasons: dict[str, str] = field(default_factory=dict)  # why sites failed in this round
+    silent: set[str] = field(default_factory=set)  # missed a round and not heard from since
     turn: Signal = field(default_factory=Signal)  # a task, or another status, for sites
     news: Signal = field(default_factory=Signal)  # an event, for people
     nudge: asyncio.Event = field(default_factory=asyncio.Event)  # for the driver
@@ -113,8 +114,9 @@ class Live:
         """Open the round of the present place, nobody having answered yet."""
         sites = self.study.sites
         self.round = rounds.open_round(
-            self.place.round, self.active, quorum=self.study.quorum, now=now, deadline_s=sites.deadline_s, grace_s=sites.grace_s
-        )
+            self.place.round, self.active, quorum=self.study.quorum, now=now, deadline_s=sites.deadline_s, grace_s=sites.grace_s,
+            silent=frozenset(self.silent),
+        )  # fmt: skip
         self.opened, self.order = now, None
 
     def feed(self, event: Event) -> None:

@@ -201,6 +201,8 @@ class Runs:
             self.over[run] = (says(row.status, row.says, results), frozenset(roster_of(row.roster)))
         if site not in (live.roster if live else self.over[run][1]):
             raise NotAllowed(f"site {site!r} takes no part in run {run}: it began without it", hint="it is asked in the next run")
+        if live:
+            live.silent.discard(site)
         return live
 
     async def next(self, run: str, site: str, wait_s: float) -> Reply:

@@ -62,6 +62,7 @@ class Round:
     answered: frozenset[str] = frozenset()
     failed: frozenset[str] = frozenset()
     left: frozenset[str] = frozenset()  # failed for good: not asked again in this run
+    silent: frozenset[str] = frozenset()  # not heard from since it missed a round: may answer, but nobody waits for it
     enough_at: float | None = None  # when the quorum was reached
     over: bool = False
 
@@ -76,9 +77,18 @@ class Round:
         return self.deadline if self.enough_at is None else min(self.deadline, self.enough_at + self.grace_s)
 
 
-def open_round(number: int, sites: frozenset[str], *, quorum: int, now: float, deadline_s: float, grace_s: float) -> Round:
-    """A new round that asks `sites` and needs answers of `quorum` of them."""
-    return Round(number, sites, quorum, now + deadline_s, grace_s)
+def open_round(
+    number: int,
+    sites: frozenset[str],
+    *,
+    quorum: int,
+    now: float,
+    deadline_s: float,
+    grace_s: float,
+    silent: frozenset[str] = frozenset(),
+) -> Round:
+    """A new round that asks `sites` and needs answers of `quorum` of them; nobody waits for the `silent` ones among them."""
+    return Round(number, sites, quorum, now + deadline_s, grace_s, silent=silent)
 
 
 def step(r: Round, event: Event) -> tuple[Round, list[Order]]:
@@ -97,7 +107,7 @@ def step(r: Round, event: Event) -> tuple[Round, list[Order]]:
             late = True
         case _:
             return r, []
-    if len(r.answered) >= r.quorum and (late or not r.waiting):
+    if len(r.answered) >= r.quorum and (late or r.waiting <= r.silent):
         return replace(r, over=True), [Close(r.answered)]
     if late or len(r.answered) + len(r.waiting) < r.quorum:
         silent = f", {len(r.waiting)} did not answer in time" if late else ""
