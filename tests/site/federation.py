@@ -15,11 +15,11 @@ import numpy as np
 import uvicorn
 
 from collegium import identity
+from collegium.canonical import canonical
 from collegium.coordinator import app, founding
 from collegium.data import registry
 from collegium.site import agent, enrol
 from collegium.site.dial import Dialler, target
-from collegium.site.frames import canonical
 from collegium.site.link import Link
 from collegium.study import manifest
 

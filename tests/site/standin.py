@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from collegium import identity
+from collegium.canonical import pack, unpack
 from collegium.errors import CollegiumError, IdentityError, NotFound
-from collegium.site.frames import pack, unpack
 from collegium.site.link import PACKED
 
 STATUS = {"identity": 401, "conflict": 409, "not_found": 404, "update": 400, "storage": 507, "not_allowed": 403, "frame": 400}

@@ -179,6 +179,22 @@ def test_a_site_that_the_coordinator_does_not_know_ends_with_the_reason(hub, tmp
         agent.serve(site, environ={}, version="1")
 
 
+def test_one_runs_failure_is_not_the_agents(hub, tmp_path, names, monkeypatch):
+    site, told = hub.site(tmp_path, names[0]), []
+    text = STUDY.replace("minimum: 2, quorum: 2", "minimum: 1, quorum: 1")
+    run, real = submit(hub, text, [site]), agent.Part.follow
+    monkeypatch.setattr(agent, "AGAIN_S", 0.1)
+
+    def once(self):
+        monkeypatch.setattr(agent.Part, "follow", real)
+        raise ZeroDivisionError("a fault of ours")
+
+    monkeypatch.setattr(agent.Part, "follow", once)
+    with at_work(site, show=lambda run, facts, known: told.append(facts)):
+        assert hub.end(run)["status"] == "finished"
+    assert any("a fault of ours" in str(facts.get("detail")) for facts in told)
+
+
 def test_a_full_disk_is_told_and_waited_for(hub, tmp_path, names, monkeypatch):
     from collegium.errors import StorageError
     from collegium.site import part

@@ -4,9 +4,9 @@ import time
 import pytest
 
 from collegium import identity
+from collegium.canonical import pack
 from collegium.errors import ConflictError, IdentityError, LinkError
 from collegium.site.dial import Dialler, target
-from collegium.site.frames import pack
 from collegium.site.link import Busy, Link, Stopped, stranger
 from tests.site.standin import Standin, serving
 from tests.system.network.harness import Faults, Relay, relaying

@@ -7,10 +7,11 @@ import threading
 
 import pytest
 
+from collegium.canonical import canonical
 from collegium.errors import ConflictError
 from collegium.site import part as parts
 from collegium.site.config import Config
-from collegium.site.frames import canonical, receive, send
+from collegium.site.frames import receive, send
 from collegium.site.ledger import Ledger, entries
 from collegium.site.part import House, Part
 from collegium.site.pipe import Child

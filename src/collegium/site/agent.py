@@ -27,6 +27,7 @@ from collegium.site.transfer import Cache
 log = logging.getLogger("collegium.site.agent")
 TICK_S = 0.25  # how often the agent looks for a word to pause
 AGAIN_S = 5.0  # after leaving a run, before it is offered again
+LOG_BYTES = 10 << 20
 END_S = 8.0  # for threads to end
 Show = Callable[[str, Says, Says], object]  # (run, what is new, all that is known of the run)
 
@@ -49,12 +50,27 @@ def serve(
 ) -> None:
     """Serve the site in `folder` until told to stop, or until `runs` runs are over. Raises what cannot heal by itself."""
     held = state.only_one(folder)
+    kept = keep_log(folder / "log")
     try:
         agent = Agent(config.load(folder), environ, version, show, start, runs)
         with signals(agent.stop):
             agent.serve()
     finally:
+        logging.getLogger("collegium.site").removeHandler(kept)
+        kept.close()
         os.close(held)
+
+
+def keep_log(folder: Path) -> logging.Handler:
+    """What went wrong, in the site's folder; the former log is kept when it has grown long."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "agent.log"
+    if path.exists() and path.stat().st_size > LOG_BYTES:
+        path.replace(folder / "agent.log.1")
+    handler = logging.FileHandler(path, delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.getLogger("collegium.site").addHandler(handler)
+    return handler
 
 
 @contextlib.contextmanager
@@ -146,6 +162,12 @@ class Agent:
         """One run, from its offer to its end."""
         try:
             outcome = part.follow()
+        except Stopped:
+            raise
+        except Exception as e:  # one run's trouble is not the others'
+            log.exception("run %s", part.run)
+            self.tell(part.run, {"status": "left", "says": "it failed at this site", "detail": f"{type(e).__name__}: {e}"})
+            outcome = "left"
         finally:
             self.free.release()
         if outcome == "left":

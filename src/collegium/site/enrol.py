@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from collegium import identity
+from collegium.canonical import canonical
 from collegium.errors import CollegiumError, ConflictError, IdentityError, LinkError
 from collegium.site import policy
 from collegium.site.config import Config, load, make_key, save, write
 from collegium.site.dial import Dialler, target, way_out
-from collegium.site.frames import canonical
 from collegium.site.link import Link
 
 TRIES = 3

@@ -1,10 +1,7 @@
-"""A message and its bytes as one body, for requests and for the pipe to the worker.
+"""Messages on the pipe between the agent and its worker: JSON, and the bytes that belong to it.
 
-The same form as `engine.messages.pack`, without NumPy: the agent is the part of Collegium that always runs in a hospital, and
-stays small enough to read and to keep in memory.
-
->>> unpack(pack({"run": "r1"}, b"numbers"))
-({'run': 'r1'}, <memory at ...>)
+Without NumPy: the agent is the part of Collegium that always runs in a hospital, and stays small enough to read and to keep in
+memory.
 """
 
 import json
@@ -12,6 +9,7 @@ import os
 import struct
 from typing import Any, NamedTuple
 
+from collegium.canonical import parsed
 from collegium.errors import FrameError
 
 INLINE = 1 << 20  # a vector or a state of at most this many bytes travels inside the message
@@ -24,45 +22,6 @@ class Message(NamedTuple):
 
     says: dict[str, Any]
     payload: memoryview
-
-
-def canonical(value: Any) -> bytes:
-    """JSON with sorted keys and no spaces: the bytes that are signed and digested. A float raises `TypeError`."""
-    refuse_floats(value)
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-
-
-def refuse_floats(value: Any) -> None:
-    """Floats print differently from one program to the next; signed values are whole numbers and text."""
-    if isinstance(value, float):
-        raise TypeError(f"{value!r}: signed JSON holds no floats; write a decimal as text")
-    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
-        refuse_floats(item)
-
-
-def pack(value: Any, payload: Any = b"") -> bytes:
-    """`uint32 length | canonical JSON | payload`."""
-    text = canonical(value)
-    return b"".join((struct.pack("<I", len(text)), text, payload))
-
-
-def unpack(body: Any) -> tuple[dict[str, Any], memoryview]:
-    """The inverse of `pack`; the payload is a view. Raises `FrameError`."""
-    view = memoryview(body)
-    if len(view) < 4 or len(view) < 4 + (size := struct.unpack_from("<I", view)[0]):
-        raise FrameError(f"a message of {len(view)} bytes is cut short")
-    return parsed(view[4 : 4 + size]), view[4 + size :]
-
-
-def parsed(text: Any) -> dict[str, Any]:
-    """A JSON object from bytes. Raises `FrameError`."""
-    try:
-        value = json.loads(bytes(text))
-    except (ValueError, RecursionError) as e:
-        raise FrameError(f"a message is not JSON: {e}") from None
-    if not isinstance(value, dict):
-        raise FrameError(f"a message is a JSON object, found {type(value).__name__}")
-    return value
 
 
 def send(pipe: int, says: dict[str, Any], payload: Any = b"") -> None:

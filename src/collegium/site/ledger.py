@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from collegium.canonical import canonical
 from collegium.errors import IdentityError, StorageError
-from collegium.site.frames import canonical
 
 START = "0" * 64
 

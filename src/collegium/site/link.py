@@ -18,10 +18,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from collegium import errors, identity
+from collegium.canonical import pack, parsed, unpack
 from collegium.errors import CollegiumError, FrameError, IdentityError, LinkError, StorageError
 from collegium.identity import Key
 from collegium.site.dial import Dialler, HopError
-from collegium.site.frames import pack, parsed, unpack
 
 LONG_POLL_S = 25
 MAX_ANSWER = 16 << 20  # a message with its inline state; blobs are read in pieces

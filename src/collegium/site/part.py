@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from collegium.canonical import canonical
 from collegium.errors import (
     CollegiumError,
     ConflictError,
@@ -28,7 +29,7 @@ from collegium.errors import (
 )
 from collegium.site import policy
 from collegium.site.config import Config, settle, tables, write
-from collegium.site.frames import INLINE, canonical
+from collegium.site.frames import INLINE
 from collegium.site.ledger import Ledger
 from collegium.site.link import LONG_POLL_S, Link, Stopped
 from collegium.site.pipe import Start, Worker, WorkerDied

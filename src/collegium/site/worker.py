@@ -43,6 +43,7 @@ SAYS = {
     "failed": "the computation failed at the site",
 }
 DIVERGES = "the site's update held NaN or infinity: training may diverge (lower the learning rate), or the data hold extreme values"
+RELEASE = "bring this site and the coordinator to one release of Collegium"
 FINAL = ("data", "study")  # cannot heal within a run
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -151,8 +152,9 @@ def failure(error: BaseException, study: Study | None) -> dict[str, Any]:
     text = str(error)
     public = sorted(name for name in (study.variables if study else ()) if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text))
     at = f" at {', '.join(map(repr, public[:5]))}" if public else ""
-    hint = f"; way out: {error.hint}" if isinstance(error, CollegiumError) and error.hint else ""
-    what = DIVERGES if isinstance(error, T.NotFinite) else SAYS[code]
+    way_out = (error.hint if isinstance(error, CollegiumError) else "") or (RELEASE if code == "update" else "")
+    hint = f"; way out: {way_out}" if way_out else ""
+    what = DIVERGES if text.endswith("NaN or infinity") else SAYS[code]
     return {"failure": code, "says": f"{what}{at}; its log has the details", "final": code in FINAL, "detail": text + hint}
 
 
