@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from collegium.canonical import pack
 from collegium.coordinator.auth import PACKED
 from collegium.coordinator.spool import CHUNK, operation
-from collegium.engine.messages import pack, task_of
+from collegium.engine.messages import task_of
 from collegium.identity import digest
 from tests.coordinator.world import Refused, Site, World, equal, expected, in_loop, plan_of, served
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from collegium import identity
+from collegium.canonical import canonical
 from collegium.coordinator import auth
 from collegium.coordinator.api import Api
 from collegium.coordinator.app import build
-from collegium.engine.messages import canonical
 from tests.coordinator.world import Refused, Site, Speaker, World, in_loop, plan_of
 
 

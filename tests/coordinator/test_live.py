@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from collegium.canonical import unpack
 from collegium.coordinator import states
 from collegium.coordinator.blobs import Blobs, Frame
 from collegium.coordinator.live import Live, Member, Signal, figures, roster_of, roster_text
 from collegium.engine import run as course
-from collegium.engine.messages import Place, unpack
+from collegium.engine.messages import Place
 from collegium.engine.round import Answered
 from collegium.study import manifest
 from tests.coordinator.world import in_loop, plan_of, study_of

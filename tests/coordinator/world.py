@@ -14,12 +14,13 @@ import numpy as np
 from collegium import identity, wire
 from collegium import tree as T
 from collegium.algorithms.algorithm import Algorithm
+from collegium.canonical import canonical, pack, unpack
 from collegium.coordinator import founding
 from collegium.coordinator.app import App, build
 from collegium.coordinator.auth import PACKED
 from collegium.coordinator.spool import CHUNK, operation
 from collegium.engine import task
-from collegium.engine.messages import Answer, Place, canonical, document, pack, task_of, unpack
+from collegium.engine.messages import Answer, Place, document, task_of
 from collegium.engine.run import Stage
 from collegium.errors import by_code
 from collegium.identity import Key

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from collegium.canonical import canonical
 from collegium.engine import messages as M
 from collegium.engine.messages import Answer, Place, Task
 from collegium.errors import FrameError
@@ -15,7 +16,7 @@ ANSWER = Answer("run1", Place(0, 1, 1, "range"), digest="ef" * 32, nbytes=48)
 
 
 def through_json(message):
-    return json.loads(M.canonical(M.document(message)))
+    return json.loads(canonical(M.document(message)))
 
 
 def test_messages_come_back_as_they_were():
@@ -48,18 +49,3 @@ def test_places_read_well_and_sort_in_time():
     assert str(Place(0, 3, 1, "sum")) == "stage 1, round 3"
     assert str(Place(1, 3, 2, "range")) == "stage 2, round 3 (ranging), attempt 2"
     assert sorted([Place(1, 1, 1, "sum"), Place(0, 9, 1, "sum"), Place(1, 1, 1, "range")])[0] == Place(0, 9, 1, "sum")
-
-
-def test_canonical_json_is_the_same_for_the_same_values_and_holds_no_floats():
-    assert M.canonical({"b": 1, "a": ["é", None, True]}) == '{"a":["é",null,true],"b":1}'.encode()
-    with pytest.raises(TypeError, match=r"0\.5: signed JSON holds no floats"):
-        M.canonical({"a": [{"b": 0.5}]})
-
-
-def test_a_body_carries_a_message_and_its_bytes():
-    value, payload = M.unpack(M.pack({"a": 1}, b"\x00\x01"))
-    assert value == {"a": 1}
-    assert bytes(payload) == b"\x00\x01"
-    for broken in (b"", b"\x00", b"\xff\xff\xff\xff{}", b"\x02\x00\x00\x00{", b"\x02\x00\x00\x00{]"):
-        with pytest.raises(FrameError):
-            M.unpack(broken)

@@ -13,11 +13,12 @@ import pytest
 from collegium import identity, wire
 from collegium import tree as T
 from collegium.algorithms.algorithm import Algorithm
+from collegium.canonical import canonical
 from collegium.client.network import Network
 from collegium.coordinator import founding
 from collegium.coordinator.blobs import File
 from collegium.engine import task
-from collegium.engine.messages import Answer, canonical, document, task_of
+from collegium.engine.messages import Answer, document, task_of
 from collegium.engine.run import Stage
 from collegium.site.dial import Dialler, target
 from collegium.site.link import Link

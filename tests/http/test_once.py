@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from collegium.canonical import pack
 from collegium.coordinator import store as s
-from collegium.engine.messages import pack
 from collegium.identity import digest
 from tests.coordinator.world import URL, Refused, Site, World, equal, expected, in_loop, plan_of, served
 

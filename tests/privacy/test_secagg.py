@@ -123,7 +123,7 @@ def test_what_is_no_advert_is_unreadable(signed, text):
     "change",
     [
         {"study": "00" * 32}, {"epoch": 2}, {"rounds": 5}, {"threshold": 2}, {"sites": 4}, {"kem": "other"}, {"type": "collegium/adv/2"},
-        {"extra": 1}, {"keys": "09" * 32}, {"seeds": ""}, {"rounds": 4.0},
+        {"extra": 1}, {"keys": "09" * 32}, {"seeds": ""},
     ],
 )  # fmt: skip
 def test_g05_an_advert_of_other_terms_is_refused_though_its_site_signed_it(signed, change):

@@ -2,22 +2,8 @@ import os
 
 import pytest
 
-from collegium.engine import messages
 from collegium.errors import FrameError
 from collegium.site import frames
-
-
-def test_the_form_is_that_of_the_engine():
-    value = {"b": [1, "ü", None], "a": {"z": True}}
-    assert frames.pack(value, b"xyz") == messages.pack(value, b"xyz")
-    with pytest.raises(TypeError, match="no floats"):
-        frames.pack({"x": [1.5]})
-
-
-@pytest.mark.parametrize("body", [b"", b"\x05\x00\x00\x00{}", b"\x02\x00\x00\x00[]", b"\x01\x00\x00\x00{"])
-def test_what_is_no_message_is_refused(body):
-    with pytest.raises(FrameError):
-        frames.unpack(body)
 
 
 def test_messages_pass_a_pipe_whole_and_its_end_is_known():

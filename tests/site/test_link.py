@@ -4,7 +4,6 @@ import time
 import pytest
 
 from collegium import identity
-from collegium.canonical import pack
 from collegium.errors import ConflictError, IdentityError, LinkError
 from collegium.site.dial import Dialler, target
 from collegium.site.link import Busy, Link, Stopped, stranger
@@ -158,11 +157,3 @@ def test_what_answers_in_place_of_the_coordinator_is_named(status, headers, body
     error = stranger(status, headers, body, Dialler(target("https://hub.example")))
     assert words in str(error)
     assert "IT" in error.hint
-
-
-def test_a_message_is_refused_when_cut_short():
-    from collegium.errors import FrameError
-    from collegium.site.frames import unpack
-
-    with pytest.raises(FrameError):
-        unpack(pack({"run": "r"})[:-1])

@@ -21,10 +21,10 @@ import numpy as np
 
 from collegium import tree as T
 from collegium import wire
+from collegium.canonical import canonical
 from collegium.client.names import pick
 from collegium.client.results import Results
 from collegium.client.simulate import reading
-from collegium.engine.messages import canonical
 from collegium.errors import ConflictError
 from collegium.site.link import LONG_POLL_S, Link
 from collegium.site.transfer import Cache

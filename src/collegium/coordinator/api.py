@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
+from collegium.canonical import pack, unpack
 from collegium.coordinator.auth import BINARY, JSON, PACKED, Busy, Call, Door
 from collegium.coordinator.blobs import Frame
 from collegium.coordinator.live import Reply
 from collegium.coordinator.members import Members
 from collegium.coordinator.records import Event
 from collegium.coordinator.runs import Runs
-from collegium.engine.messages import VERSION, answer_of, pack, unpack
+from collegium.engine.messages import VERSION, answer_of
 from collegium.errors import ConflictError, FrameError, NotFound
 from collegium.identity import digest
 
@@ -81,8 +82,7 @@ class Api:
     async def work(self, call: Call) -> Answer:
         """Hand in, commit, wait for what comes next: one request."""
         message, payload = unpack(await call.body())
-        asked = message if isinstance(message, dict) else {}
-        match [asked.get(name) for name in ("run", "serving", "answer", "line", "wait_s")]:
+        match [message.get(name) for name in ("run", "serving", "answer", "line", "wait_s")]:
             case [str(run), list(serving), (dict() | None) as answer, (dict() | None) as line, int(wait_s)]:
                 pass
             case _:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from collegium import tree as T
+from collegium.canonical import pack
 from collegium.coordinator.blobs import SMALL, Frame
 from collegium.coordinator.states import Kept
 from collegium.engine import round as rounds
-from collegium.engine.messages import Place, Task, document, pack, place_of
+from collegium.engine.messages import Place, Task, document, place_of
 from collegium.engine.round import Event, Order, Round
 from collegium.engine.run import Stage
 from collegium.identity import digest

@@ -3,8 +3,6 @@
 The arrays travel beside these messages: a state as a `wire` frame, an update as a `ring` vector.
 """
 
-import json
-import struct
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -94,34 +92,3 @@ def place_of(value: Any) -> Place:
         case [int(stage), int(number), int(attempt), "range" | "sum" as phase] if min(stage, number, attempt) >= 0:
             return Place(stage, number, attempt, phase)
     raise FrameError(f"a place is [stage, round, attempt, phase]; found {str(value)[:80]!r}")
-
-
-def canonical(value: Any) -> bytes:
-    """JSON with sorted keys and no spaces: the bytes that are signed and digested. A float raises `TypeError`."""
-    refuse_floats(value)
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-
-
-def refuse_floats(value: Any) -> None:
-    """Floats print differently from one program to the next; signed values are whole numbers and text."""
-    if isinstance(value, float):
-        raise TypeError(f"{value!r}: signed JSON holds no floats; write a decimal as text")
-    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
-        refuse_floats(item)
-
-
-def pack(value: Any, payload: Any = b"") -> bytes:
-    """A message and the bytes that belong to it as one body: `uint32 length | canonical JSON | payload`."""
-    text = canonical(value)
-    return b"".join((struct.pack("<I", len(text)), text, payload))
-
-
-def unpack(body: Any) -> tuple[Any, memoryview]:
-    """The inverse of `pack`; the payload is a view. Raises `FrameError`."""
-    view = memoryview(body)
-    if len(view) < 4 or len(view) < 4 + (size := struct.unpack_from("<I", view)[0]):
-        raise FrameError(f"a message of {len(view)} bytes is cut short")
-    try:
-        return json.loads(bytes(view[4 : 4 + size])), view[4 + size :]
-    except (ValueError, RecursionError) as e:
-        raise FrameError(f"a message is not JSON: {e}") from None

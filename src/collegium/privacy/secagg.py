@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from collegium import identity
+from collegium.canonical import canonical as canonical_bytes
 from collegium.errors import IdentityError, StudyError
 
 LARGEST, USUAL = 128, 64  # sites in a cohort: the most, and what a larger federation is cut into
@@ -110,7 +111,7 @@ def cohorts(study: str, sites: Iterable[str], *, usual: int = USUAL) -> list[tup
 
 def canonical(value: Any) -> str:
     """JSON with sorted keys and no spaces, of whole numbers and text: the same bytes everywhere."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return canonical_bytes(value).decode()
 
 
 def digests(*, run: str, study: str, place: Sequence[Any], layout: Any, state: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ import pydantic
 import yaml
 from pydantic import Field, model_validator
 
-from collegium.engine.messages import canonical
+from collegium.canonical import canonical
 from collegium.errors import StudyError
 from collegium.study.schema import HeldOut, Outcome, Part, Variable
 

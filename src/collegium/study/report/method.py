@@ -98,9 +98,8 @@ def held_out(record: Record) -> str:
 
 def settings(record: Record) -> Folded:
     """Every setting of the method, defaults written out."""
-    return Folded(
-        "Every setting of the method", "\n".join(f"{name}: {value}" for name, value in flat(record.method.model_dump(mode="json", exclude_none=True)))
-    )
+    chosen = flat(record.method.model_dump(mode="json", exclude_none=True))
+    return Folded("Every setting of the method", "\n".join(f"{name}: {value}" for name, value in chosen))
 
 
 def flat(fields: Mapping[str, object], before: str = "") -> Iterator[tuple[str, str]]:
