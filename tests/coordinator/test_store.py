@@ -130,3 +130,13 @@ def test_a_network_file_system_is_warned_of(tmp_path: Path, caplog: pytest.LogCa
     with caplog.at_level(logging.WARNING):
         open_folder(tmp_path).close()
     assert "network file system" in caplog.text
+
+
+@in_loop
+async def test_a_closed_store_refuses_instead_of_waiting_for_ever(tmp_path: Path):
+    create(tmp_path)
+    store = open_folder(tmp_path)
+    store.close()
+    for attempt in (lambda: asyncio.to_thread(store.write, put("late")), lambda: store.commit(put("late"))):
+        with pytest.raises(StorageError, match="stopping"):
+            await attempt()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import Set
 
 from sqlalchemy import Connection
 
@@ -94,7 +95,7 @@ async def close(means: Means, live: Live, sites: frozenset[str]) -> None:
     events = [done, *departures(means, live)]
     if after.results:
         events.append(means.event(live, "finished", f"finished after {place}"))
-    dropped = sorted(live.kept.frames.keys() - ({after.results.digest} if after.results else after.kept.frames.keys()))
+    dropped, files = unneeded(live, {after.results.digest} if after.results else after.kept.frames.keys())
 
     def applied(c: Connection) -> list[str]:
         values = {"status": "applied", "answered": digests, "figures": recovery.figures_text(figures), "ended": done.at}
@@ -108,7 +109,7 @@ async def close(means: Means, live: Live, sites: frozenset[str]) -> None:
             records.open_round(c, live.id, after.kept.run.place, done.at)
         for event in events:
             records.tell(c, event)
-        return [digest for digest in dropped if not records.frame_wanted(c, digest)]
+        return [digest for digest in files if not records.frame_wanted(c, digest)]
 
     try:
         orphans = await means.store.commit(applied)
@@ -124,6 +125,12 @@ async def close(means: Means, live: Live, sites: frozenset[str]) -> None:
             look(means, live)  # the next round is open before anybody is told, and before files are removed
     means.told(live, *events)
     await clean(means, live, place, left_behind, orphans)
+
+
+def unneeded(live: Live, needed: Set[str]) -> tuple[list[str], list[str]]:
+    """The frames that the run does not need any more, and those of them that are files."""
+    gone = [frame for digest, frame in live.kept.frames.items() if digest not in needed]
+    return [frame.digest for frame in gone], [frame.digest for frame in gone if frame.body is None]
 
 
 def forget_round(live: Live) -> list[str]:
@@ -204,14 +211,14 @@ async def end(means: Means, live: Live, status: Status, says: str) -> None:
     place = live.place
     results = await asyncio.to_thread(so_far, means, live)
     event = means.event(live, status, says)
-    dropped = sorted(live.kept.frames.keys() - ({results.digest} if results else set()))
+    dropped, files = unneeded(live, {results.digest} if results else set())
 
     def over(c: Connection) -> list[str]:
         ended(c, live, status, says, results, event.at)
         records.drop_uploads(c, live.id, place)
         records.change_frames(c, live.id, [results] if results else [], dropped)
         records.tell(c, event)
-        return [digest for digest in dropped if not records.frame_wanted(c, digest)]
+        return [digest for digest in files if not records.frame_wanted(c, digest)]
 
     try:
         orphans = await means.store.commit(over)

@@ -57,6 +57,7 @@ CLOSE = s.round.update().where(named(s.round), s.round.c.status == "open")
 TURN = s.round.update().where(named(s.round), s.round.c.status.in_(("open", "closed")))
 MOVE = s.run.update().where(s.run.c.id == bindparam("of_run"), s.run.c.place == bindparam("of_place"), s.run.c.status.in_(LIVE))
 DROP = s.upload.delete().where(named(s.upload))
+FORGET = s.frame.delete().where(s.frame.c.run == bindparam("of_run"), s.frame.c.digest == bindparam("of_digest"))
 ANSWERS = select(s.upload.c.site, s.upload.c.body).where(named(s.upload), s.upload.c.failure == "")
 
 
@@ -161,9 +162,15 @@ def drop_uploads(connection: Connection, run: str, place: Place) -> None:
 def change_frames(connection: Connection, run: str, add: Iterable[Frame], drop: Iterable[str]) -> None:
     """Which frames a run needs from now on."""
     if rows := [{"run": run, "digest": f.digest, "nbytes": f.nbytes, "body": f.body} for f in add]:
-        connection.execute(s.insert_new(connection, s.frame), rows)
-    if gone := sorted(drop):
-        connection.execute(s.frame.delete().where(s.frame.c.run == run, s.frame.c.digest.in_(gone)))
+        connection.execute(keeping(connection.dialect.name), rows)
+    if gone := [{"of_run": run, "of_digest": digest} for digest in drop]:
+        connection.execute(FORGET, gone)
+
+
+@cache
+def keeping(dialect: str) -> Any:
+    """The statement that adds frames."""
+    return s.inserting(dialect, s.frame)
 
 
 def frames(connection: Connection, run: str) -> dict[str, Frame]:

@@ -76,6 +76,7 @@ class Store:
     def __init__(self, url: str) -> None:
         self.reader, self.writer = engine(url, "BEGIN"), engine(url, "BEGIN IMMEDIATE")
         self.jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self.closed = False
         self.thread = threading.Thread(target=self.serve, name="collegium-writer", daemon=True)
         self.thread.start()
 
@@ -90,15 +91,21 @@ class Store:
     def write(self, work: Work[T]) -> T:
         """Commit and wait, from any thread but the event loop's."""
         waiting: Future[T] = Future()
-        self.jobs.put(Job(work, lambda outcome, error: settle(waiting, outcome, error), None))
+        self.put(Job(work, lambda outcome, error: settle(waiting, outcome, error), None))
         return waiting.result()
 
     async def commit(self, work: Work[T]) -> T:
         """Commit and wait, in the event loop. `work` may be called more than once, and must do nothing but SQL."""
         loop = asyncio.get_running_loop()
         waiting: asyncio.Future[T] = loop.create_future()
-        self.jobs.put(Job(work, lambda outcome, error: settle(waiting, outcome, error), loop))
+        self.put(Job(work, lambda outcome, error: settle(waiting, outcome, error), loop))
         return await waiting
+
+    def put(self, job: Job) -> None:
+        """Hand a job to the writer. Raises `StorageError` once the store is closed: nobody would ever answer."""
+        if self.closed:
+            raise StorageError("the coordinator is stopping; nothing more is written")
+        self.jobs.put(job)
 
     def serve(self) -> None:
         """The writer's thread: take all that wait, commit them together, tell each. It has one connection for all its life."""
@@ -133,6 +140,7 @@ class Store:
 
     def close(self) -> None:
         """Finish what waits, then let go of the files."""
+        self.closed = True
         self.jobs.put(None)
         self.thread.join(timeout=5)
         self.reader.dispose()
