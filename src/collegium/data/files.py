@@ -68,7 +68,8 @@ def read(path: str | Path, study: Study, *, patient: str = "") -> Table:
     found, where = scan(path, study, patient=patient), Path(path).name
     for name in found.absent:
         if name not in study.variables or study.variables[name].required:
-            raise DataError(f"{where}: there is no column {name!r}{nearest(name, found.header)}", hint=f"it has {listed(found.header)}")
+            says, hint = lacking(name, study, found.header)
+            raise DataError(f"{where}: {f'column {name!r} ' if name in study.variables else ''}{says}", hint=hint)
     for name, odd in found.odd.items():
         says = f"column {name!r} {oddity(odd, study.variables[name])}"
         raise DataError(f"{where}: {says}", hint=way_out(odd))
@@ -263,6 +264,17 @@ def way_out(odd: Odd) -> str:
     if odd.dates:
         return "compute the number when exporting, such as age at admission from the date of birth"
     return f"leave missing values empty or write NA (also known: {' '.join(sorted(MISSING - {''}))}), or declare it as a category"
+
+
+def lacking(name: str, study: Study, header: Sequence[str]) -> tuple[str, str]:
+    """What to say of a column that a table must have and has not, and what to do about it."""
+    near, has = nearest(name, header), listed(header)
+    if name in study.variables:
+        return f"is not in the table{near}", f"name it as in the manifest; it has {has}"
+    if name == study.holding.column:
+        return f"there is no column {name!r}, which says who is held out{near}", f"name it as in the manifest; it has {has}"
+    way_out = f"name it as in the manifest, or say how it is called here: data add --patient COLUMN; it has {has}"
+    return f"there is no column {name!r}, which says whose row it is{near}", way_out
 
 
 def nearest(name: str, header: Sequence[str]) -> str:

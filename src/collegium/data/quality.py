@@ -129,7 +129,7 @@ def examined(found: Found, study: Study) -> tuple[Table, Report]:
     table, facts, lines = found.table, {}, list(of_table(found, study))
     for name, variable in study.variables.items():
         if name in found.absent:
-            lines.append(absent(name, variable, found.header))
+            lines.append(absent(name, study, found.header))
             continue
         facts[name] = looked(variable, np.asarray(table[name]), positive=study.outcome is not None and name == study.outcome.time)
         told = list(of_variable(name, variable, facts[name], found.odd.get(name), outcome=name not in study.features))
@@ -189,9 +189,7 @@ def of_table(found: Found, study: Study) -> Iterator[Line]:
         yield Line("", "red", "the table holds no rows", "check the export and its filter; a hospital without rows changes nothing")
     for name in found.absent:
         if name not in study.variables:
-            what = "says whose row it is" if name != study.holding.column else "says who is held out"
-            says = f"there is no column {name!r}, which {what}{files.nearest(name, found.header)}"
-            yield Line("", "red", says, "name it as in the manifest, or say how it is called here: data add --patient COLUMN")
+            yield Line("", "red", *files.lacking(name, study, found.header))
     if study.patient and found.table.patient is None and study.patient not in found.absent:
         yield Line("", "red", "the table does not say whose row it is", f"give it the patients of column {study.patient!r}")
     if 0 < (count := found.table.patients()) < SMALL:
@@ -200,13 +198,11 @@ def of_table(found: Found, study: Study) -> Iterator[Line]:
         )
 
 
-def absent(name: str, variable: Variable, header: tuple[str, ...]) -> Line:
+def absent(name: str, study: Study, header: tuple[str, ...]) -> Line:
     """A variable that the table does not have."""
-    if not variable.required:
+    if not study.variables[name].required:
         return Line(name, "amber", "is not in the table; it may be absent, and is wholly missing here")
-    return Line(
-        name, "red", f"is not in the table{files.nearest(name, header)}", f"name it as in the manifest; it has {files.listed(header)}"
-    )
+    return Line(name, "red", *files.lacking(name, study, header))
 
 
 def of_variable(name: str, variable: Variable, facts: Facts, odd: Odd | None, *, outcome: bool) -> Iterator[Line]:
