@@ -124,3 +124,21 @@ def test_rows_of_a_table_without_parts_are_all_for_training():
 def test_seeds_are_the_same_when_a_round_is_run_again():
     assert seed_of({"seed": np.array(5)}, 3) == seed_of({"seed": np.array(5)}, 3) != seed_of({"seed": np.array(6)}, 3)
     assert Pull() == Pull(0.0, {}, {})
+
+
+def test_training_that_diverges_ends_and_keeps_the_best():
+    def burst(params, table, pull, seed):
+        return {"w": (params["w"] * np.float32(1e12) + np.float32(1e12)).astype(np.float32)}, 1
+
+    found = simulate(averaging(burst, loss), sites(), rounds=50, given=FIRST)
+    assert (int(found["diverged"]), int(found["rounds"])) == (1, 2)
+    assert np.array_equal(found["params"]["w"], FIRST["first"]["params"]["w"])
+
+
+def test_a_loss_that_is_no_number_ends_the_training_too():
+    def none(params, table):
+        return loss(params, table) if np.array_equal(params["w"], FIRST["first"]["params"]["w"]) else float("nan")
+
+    found = simulate(averaging(train, none), sites(), rounds=50, given=FIRST)
+    assert (int(found["diverged"]), int(found["rounds"])) == (1, 2)
+    assert np.array_equal(found["params"]["w"], FIRST["first"]["params"]["w"])

@@ -15,6 +15,7 @@ from collegium.algorithms.algorithm import Algorithm
 from collegium.table import Table
 
 TRAINING, VALIDATION, HELD_OUT = 0, 1, 2  # the column "part": what a row is for
+WORST, GONE = 1000.0, 1 << 30  # so many times the first loss: training has diverged; as many "rounds since the best" say so
 
 
 class Optimizer(NamedTuple):
@@ -78,26 +79,28 @@ def averaging(
 ) -> Algorithm:
     """Average locally trained weights, weighted by rows; stop early and keep the best by the summed validation loss.
 
-    `first(given)` gives the first weights. Each round's update also holds the loss of the weights that came in, over the
-    sites' validation rows; with `patience`, that many rounds without a better loss end the run. The result is the best
-    weights seen, or the newest when the last loss measured was the best.
+    `first(given)` gives the first weights. Each round's update also holds the loss of the weights that came in, over the sites'
+    validation rows; `patience` rounds without a better one end the run, and so does one beyond all measure: `diverged`. The
+    result is the best weights seen, or the newest when the last loss measured was the best.
     """
 
     def init(given: T.Tree) -> T.Tree:
         params = first(given)
-        kept = {"opt": optimizer.init(params), "best": params, "loss": np.array(0.0), "since": np.array(-1)}
+        kept = {"opt": optimizer.init(params), "best": params, "loss": np.array(0.0), "worst": np.array(0.0), "since": np.array(-1)}
         return {"params": params, "round": np.array(1), "kept": kept, "progress": {}}
 
     def local(shared: T.Tree, table: Table, memory: T.Tree) -> tuple[T.Tree, T.Tree]:
         centre, mine, check = shared["params"], part(table, TRAINING), part(table, VALIDATION)
-        rows, steps = len(mine), 0
-        if rows:
+        rows, steps, worst = len(mine), 0, len(check) * float(shared["worst"])
+        found = loss(centre, check) if len(check) else 0.0
+        lost = worst > 0 and not found < worst  # also where it is no number
+        if rows and not lost:
             params, steps = train(centre, mine, Pull(mu, centre), seed_of(memory, int(shared["round"])))
             weight = rows / steps if normalise else rows
             delta = T.map(lambda p, c: ((p - c) * np.float32(weight)).astype(np.float32), params, centre)
         else:
             delta = T.zeros_like(centre)
-        measured = {"loss": np.array(loss(centre, check) if len(check) else 0.0), "rows": np.array(len(check))}
+        measured = {"loss": np.array(worst if lost else found), "rows": np.array(len(check))}  # a sum with room for more loses small ones
         return {"delta": delta, "rows": np.array(rows), "steps": np.array(rows * steps), "check": measured}, memory
 
     def apply(state: T.Tree, total: T.Tree) -> T.Tree:
@@ -108,28 +111,25 @@ def averaging(
         kept, progress = judge(state, total["check"])
         return {"params": params, "round": state["round"] + 1, "kept": {**kept, "opt": opt_state}, "progress": progress}
 
-    def done(state: T.Tree) -> bool:
-        return bool(patience) and int(state["kept"]["since"]) >= patience
-
     def result(state: T.Tree) -> T.Tree:
-        newest = int(state["kept"]["since"]) <= 0
-        return {"params": state["params"] if newest else state["kept"]["best"], "rounds": state["round"] - 1}
+        since = int(state["kept"]["since"])
+        params = state["params"] if since <= 0 else state["kept"]["best"]
+        return {"params": params, "rounds": state["round"] - 1, "diverged": np.array(int(since >= GONE))}
 
-    share = lambda state: {"params": state["params"], "round": state["round"]}
+    done = lambda state: int(state["kept"]["since"]) >= (patience or GONE)
+    share = lambda state: {"params": state["params"], "round": state["round"], "worst": state["kept"]["worst"]}
     return Algorithm(init, local, apply, done, share, result, "averaging")
 
 
 def judge(state: T.Tree, check: T.Tree) -> tuple[dict[str, object], dict[str, object]]:
-    """Keep the weights that came into this round if their summed validation loss is the best so far.
-
-    `since` counts the rounds since the best loss; -1 says that no site has validation rows, so nothing is judged.
-    """
+    """Keep the weights that came in if their loss is the best; `since` counts rounds from then, -1: nobody has validation rows."""
     kept = dict(state["kept"])
     if not int(check["rows"]):
         return kept, {}
-    loss = float(check["loss"]) / int(check["rows"])
-    if int(kept["since"]) < 0 or loss < float(kept["loss"]):
+    loss, since = float(check["loss"]) / int(check["rows"]), int(kept["since"])
+    kept["worst"] = kept["worst"] if since >= 0 else np.array(WORST * max(loss, 1.0))
+    if since < 0 or loss < float(kept["loss"]):
         kept |= {"best": state["params"], "loss": np.array(loss), "since": np.array(0)}
     else:
-        kept |= {"since": np.array(int(kept["since"]) + 1)}
-    return kept, {"loss": np.array(loss), "best": kept["loss"]}
+        kept |= {"since": np.array(GONE if loss > float(kept["worst"]) / 2 else since + 1)}
+    return kept, {"loss": np.array(loss), "best": kept["loss"], **({"diverged": np.array(1.0)} if int(kept["since"]) >= GONE else {})}

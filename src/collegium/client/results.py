@@ -21,6 +21,7 @@ from collegium.study.plan import column
 if TYPE_CHECKING:
     from collegium.models.predict import Model
 
+DIVERGED = "Training diverged; the best model before that is kept. Lower the learning rate, or look for extreme values in the data."
 Figure: TypeAlias = tuple[float, float, float]  # value and its 95 % interval
 
 
@@ -67,6 +68,8 @@ class Results:
         """The headline in words, whatever it is."""
         if isinstance(self.study.method, Statistics):
             return "This study describes patients; it trains no model."
+        if int(self.trees.get("fit", {}).get("diverged", 0)):
+            return f"{DIVERGED} {compare.sentence(self.trees['compare']) if 'compare' in self.trees else ''}".strip()
         if "compare" in self.trees:
             return compare.sentence(self.trees["compare"])
         return "Nobody was held out, so nothing can be said about new patients: the fit describes the rows it was made from."
