@@ -71,7 +71,9 @@ def told(screen: Screen, folder: str | None) -> None:
         ("what has left", f"{left['sums']} sums, {left['bytes']:,} bytes, {left['entries']} lines in the ledger"),
     ]
     runs = [(run, f.get("title", ""), f.get("status", ""), f.get("round", "")) for run, f in found["runs"].items()]
-    screen.show(found, columns(rows) + (f"\n\n{screen.table(runs, ('run', 'study', 'status', 'round'))}" if runs else ""))
+    why = [f"{run}: {f.get('detail') or f.get('trouble')}" for run, f in found["runs"].items() if f.get("detail") or f.get("trouble")]
+    table = f"\n\n{screen.table(runs, ('run', 'study', 'status', 'round'))}" if runs else ""
+    screen.show(found, "\n\n".join([columns(rows) + table, *why]))
 
 
 def examined(screen: Screen, folder: str | None) -> None:
