@@ -1,12 +1,15 @@
-"""What can be named is documented: manifest fields, errors, recipes."""
+"""What can be named is documented: manifest fields, errors, recipes, endpoints, settings."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from collegium import errors, recipes
+from collegium import recipes
+from collegium.coordinator import auth
+from collegium.site import config, policy
 from collegium.study import manifest, schema
+from tests.test_errors import kinds
 
 PAGES = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -26,20 +29,23 @@ def test_every_field_of_a_manifest_stands_on_its_page(kind):
     assert [name for name in kind.model_fields if f"`{name}`" not in text and f"`kind: {name}`" not in text] == []
 
 
-def kinds(kind=errors.CollegiumError):
-    return [kind] + [deeper for sub in kind.__subclasses__() if sub.__module__ == errors.__name__ for deeper in kinds(sub)]
-
-
 @pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.__name__)
 def test_every_error_stands_on_its_page_with_its_codes(kind):
     assert f"| `{kind.__name__}` | `{kind.code}` | {kind.exit_code} |" in page("errors.md")
-    assert kind.__name__ in errors.__doc__
-    assert errors.by_code(kind.code) is kind
-
-
-def test_an_unknown_code_is_of_a_later_version():
-    assert errors.by_code("of_the_future") is errors.CollegiumError
 
 
 def test_every_recipe_stands_on_its_page():
     assert set(re.findall(r"^\| `(\w+)` \|", page("recipes.md"), re.MULTILINE)) == set(recipes.RECIPES)
+
+
+def test_every_endpoint_stands_on_its_page():
+    text = re.sub(r"\?[\w=&]*", "", page("protocol.md"))
+    asked = {(method, path): (f"`{method} {path}`", f"`/{path.rsplit('/', 1)[1]}`") for method, path in auth.RULES}
+    called = [route for route, forms in asked.items() if not any(form in text for form in forms)]
+    assert called == []
+
+
+def test_every_setting_of_a_site_stands_on_its_page():
+    text = page("site-settings.md")
+    settings = [f"{section}.{name}".lstrip(".") for section, names in config.FIELDS.items() for name in names]
+    assert [name for name in [*settings, *policy.RULES, *policy.TABLE_RULES] if f"`{name}`" not in text] == []
