@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from collegium.coordinator.blobs import Blobs
 from collegium.coordinator.spool import CHUNK, Spool, Upload, operation
 from collegium.engine.messages import Place
-from collegium.errors import FrameError, StorageError, UpdateError
+from collegium.errors import ConflictError, FrameError, StorageError, UpdateError
 from collegium.identity import digest
 
 SIZE = 2 * CHUNK + 1000
@@ -125,6 +125,15 @@ def test_only_uploads_of_open_rounds_are_kept(spool: Spool):
     spool.keep_only([OP])
     assert sorted(path.name for path in spool.folder.iterdir()) == [OP, f"{OP}.have"]
     spool.drop([OP, other])
+    assert list(spool.folder.iterdir()) == []
+
+
+def test_a_chunk_that_comes_after_the_end_leaves_no_trace(spool: Spool):
+    chunk = spool.upload(OP, SIZE).receive(0)
+    chunk.write(part(0))
+    spool.drop([OP])
+    with pytest.raises(ConflictError, match="is over"):
+        chunk.finish(digest(part(0)))
     assert list(spool.folder.iterdir()) == []
 
 

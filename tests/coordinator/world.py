@@ -210,7 +210,7 @@ class World:
     def __init__(self, folder: Path, *, found: bool = True, **how: Any) -> None:
         self.folder = folder
         if found:
-            founding.init(folder, URL, "Test federation")
+            founding.init(folder, URL, "Test federation", hosts=["127.0.0.1"])
         self.app = build(folder, **({"plan": plan_of()} | how))
         self.operator = Speaker(self.app, founding.read_key(folder / "operator.key"))
 

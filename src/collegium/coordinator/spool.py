@@ -14,7 +14,7 @@ import blake3
 
 from collegium.coordinator.blobs import Blobs, File, complaints, sync_folder
 from collegium.engine.messages import Place
-from collegium.errors import FrameError, UpdateError
+from collegium.errors import ConflictError, FrameError, UpdateError
 
 CHUNK = 4 << 20
 STEP = 1 << 20
@@ -32,6 +32,7 @@ class Upload:
         self.path, self.nbytes = path, nbytes
         self.notes = path.with_suffix(".have")
         self.chunks: dict[int, str] = {}
+        self.gone = False  # its round is over
         self.sealed = ""  # the digest of the whole, once it is safe on the disk
         self.whole, self.hashed = blake3.blake3(), 0  # the digest so far, as long as chunks come in order
         with complaints():
@@ -92,7 +93,8 @@ class Upload:
         return os.pread(self.handle, count, self.nbytes - count)
 
     def drop(self) -> None:
-        """Forget everything received."""
+        """Forget everything received; a chunk that is still coming leaves no trace."""
+        self.gone = True
         self.path.unlink(missing_ok=True)
         self.notes.unlink(missing_ok=True)
 
@@ -126,6 +128,8 @@ class Chunk:
         if self.own.hexdigest() != digest:
             raise FrameError(f"chunk {self.k} is not what its signature says: it was altered on the way", hint="send it again")
         upload = self.upload
+        if upload.gone:
+            raise ConflictError("the round of this upload is over", hint="ask for work: the next task says what counted")
         if self.whole is not None and upload.hashed == self.start:
             upload.whole, upload.hashed = self.whole, self.start + self.nbytes
         with complaints(), upload.notes.open("a") as notes:
