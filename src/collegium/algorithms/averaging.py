@@ -97,7 +97,7 @@ def averaging(
         if rows and not lost:
             params, steps = train(centre, mine, Pull(mu, centre), seed_of(memory, int(shared["round"])))
             weight = rows / steps if normalise else rows
-            delta = T.map(lambda p, c: ((p - c) * np.float32(weight)).astype(np.float32), params, centre)
+            delta = T.map(lambda p, c: ((p - c) * np.float32(weight)).astype(np.float32, copy=False), params, centre)
         else:
             delta = T.zeros_like(centre)
         measured = {"loss": np.array(worst if lost else found), "rows": np.array(len(check))}  # a sum with room for more loses small ones
@@ -107,7 +107,7 @@ def averaging(
         rows = max(int(total["rows"]), 1)
         mean = T.scale(total["delta"], (int(total["steps"]) / rows if normalise else 1.0) / rows)
         step, opt_state = optimizer.update(mean, state["kept"]["opt"])
-        params = T.map(lambda p, s: (p + s).astype(p.dtype), state["params"], step)
+        params = T.map(lambda p, s: (p + s).astype(p.dtype, copy=False), state["params"], step)
         kept, progress = judge(state, total["check"])
         return {"params": params, "round": state["round"] + 1, "kept": {**kept, "opt": opt_state}, "progress": progress}
 
