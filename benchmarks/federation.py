@@ -1,7 +1,8 @@
 """A real federation on this machine, for as long as a benchmark needs it: one coordinator, its sites, their workers.
 
-They are the processes that `collegium coordinator serve` and `collegium site serve` run, over HTTPS on loopback. Only the recipe
-is not real: `still/` takes its place, because the cost of training is not what is measured.
+They are the processes that `collegium coordinator serve` and `collegium site serve` run, over HTTPS on loopback; the sites may be
+forks of one process, as in the demo (`collegium.site.nursery`), or processes of their own, as in hospitals. Only the recipe is not
+real: `still/` takes its place, because the cost of training is not what is measured.
 """
 
 import importlib.metadata as metadata
@@ -35,7 +36,13 @@ from collegium.coordinator.serve import serve
 {before}
 serve(Path(sys.argv[1]), host="127.0.0.1", port=int(sys.argv[2]))
 """
-MODULE = "collegium.cli"
+NURSERY = """
+import os, sys
+from importlib.metadata import version
+from pathlib import Path
+from collegium.site.nursery import serve_all
+serve_all([Path(name) for name in sys.argv[1:]], environ=os.environ, version=version("collegium"), quiet=True)
+"""
 VERSION = metadata.version("collegium")
 
 
@@ -45,7 +52,7 @@ def study(hidden: Sequence[int], rounds: int, sites: int, *, moves: bool, title:
         "collegium": 1, "title": title, "purpose": "a benchmark",
         "variables": {"x": {"kind": "number"}, "y": {"kind": "binary"}}, "outcome": {"task": "binary", "target": "y"},
         "method": {
-            "kind": "averaging", "recipe": "tabular", "hidden": list(hidden), "rounds": rounds, "local": {"lr": "0.1" if moves else "0"},
+            "kind": "averaging", "recipe": "tabular", "hidden": list(hidden), "rounds": rounds, "local": {"epochs": 2 if moves else 1},
         },
         "held_out": {"test": 0, "validation": 0}, "sites": {"minimum": sites},
     }  # fmt: skip
@@ -65,12 +72,13 @@ class Federation:
     port: int
     coordinator: subprocess.Popen[bytes]
     operator: Link
-    sites: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    sites: list[str]
+    agents: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def pids(self) -> list[int]:
-        """The coordinator and the agents; `measure.family` finds their workers."""
-        return [self.coordinator.pid, *(process.pid for process in self.sites.values())]
+        """Every process that was started here; `measure.family` finds the agents' workers."""
+        return [self.coordinator.pid, *(process.pid for process in self.agents)]
 
     def ask(self, method: str, path: str, message: Mapping[str, Any] | None = None) -> Any:
         """What the coordinator answers its operator."""
@@ -102,8 +110,10 @@ class Federation:
 
 
 @contextmanager
-def federation(folder: Path, names: Sequence[str], *, port: int = 0, dialled: int = 0, before: str = "pass") -> Iterator[Federation]:
-    """A coordinator and these sites, joined and waiting for work.
+def federation(
+    folder: Path, names: Sequence[str], *, port: int = 0, dialled: int = 0, before: str = "pass", apart: bool = False
+) -> Iterator[Federation]:
+    """A coordinator and these sites, joined and waiting for work; `apart` makes each agent and worker a process by itself.
 
     `dialled` is the port that sites call, if something that counts bytes stands before the coordinator; `before` is a line of
     Python that the coordinator's process runs first, such as a limit of its memory.
@@ -118,13 +128,13 @@ def federation(folder: Path, names: Sequence[str], *, port: int = 0, dialled: in
             Dialler(target(f"https://127.0.0.1:{port}"), root=root), founding.read_key(folder / "coordinator" / "operator.key"), public
         )
         wait_for("the coordinator", lambda: answers(link, coordinator, folder / "coordinator.log"), limit_s=60)
-        found = Federation(folder, port, coordinator, link)
+        found = Federation(folder, port, coordinator, link, [*names])
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda name: join(found, name), names))
-        for name in names:
-            command = [sys.executable, "-m", MODULE, "site", "serve", "--folder", str(folder / name), "--quiet"]
-            environment = {**os.environ, "PYTHONPATH": str(STILL)}
-            found.sites[name] = stack.enter_context(process(command, folder / f"{name}.log", environment))
+        folders, environment = [str(folder / name) for name in names], {**os.environ, "PYTHONPATH": str(STILL)}
+        commands = [[sys.executable, "-m", "collegium.cli", "site", "serve", "--quiet", "--folder", each] for each in folders]
+        for number, command in enumerate(commands if apart else [[sys.executable, "-c", NURSERY, *folders]]):
+            found.agents.append(stack.enter_context(process(command, folder / f"agents{number}.log", environment)))
         yield found
 
 
