@@ -60,15 +60,17 @@ def test_rows_are_printed_as_they_come(capsys: pytest.CaptureFixture[str]):
 
 
 def test_memory_counts_a_process_and_what_it_started():
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    child = subprocess.Popen([sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"], stdout=subprocess.PIPE)
     try:
+        assert child.stdout
+        assert child.stdout.readline()  # it is up
         mine = measure.family(measure.parent_of(child.pid))
         assert child.pid in mine
         assert 1 < measure.pss_mb([child.pid]) < 100
         assert measure.status_mib(child.pid, "VmHWM") >= measure.status_mib(child.pid, "VmRSS") > 1
     finally:
         child.kill()
-        child.wait()
+        child.communicate()
     assert measure.pss_mb([child.pid]) == 0.0
 
 
