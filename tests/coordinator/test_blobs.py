@@ -38,10 +38,12 @@ def test_a_large_tree_is_a_file_named_by_its_digest(blobs: Blobs):
     assert np.array_equal(leaves["w"], LARGE["w"])
 
 
-def test_what_exceeds_the_budget_stays_in_the_file(blobs: Blobs, monkeypatch: pytest.MonkeyPatch):
+def test_weights_beyond_the_budget_stay_in_the_file_and_statistics_never_do(blobs: Blobs, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("collegium.coordinator.blobs.IN_MEMORY", 1000)
-    leaves = blobs.load(blobs.write(LARGE))
+    weights = np.arange(400_000, dtype=np.float32)
+    leaves = blobs.load(blobs.write({"w": weights, "b": weights[:5], "sums": np.arange(300_000.0)}))
     assert isinstance(leaves["b"], np.ndarray)
+    assert isinstance(leaves["sums"], np.ndarray)
     assert isinstance(leaves["w"], wire.Stored)
     assert np.array_equal(T.block(leaves["w"], 399_998, 400_000), [399_998, 399_999])
 

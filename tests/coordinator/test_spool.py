@@ -121,7 +121,7 @@ def test_only_uploads_of_open_rounds_are_kept(spool: Spool):
     other = operation("r1", Place(0, 1, 1, "sum"), "york")
     for op in (OP, other):
         put(spool.upload(op, SIZE), 0)
-    (spool.folder / "total-r1").write_bytes(b"half a sum")
+    (spool.folder / "stray").write_bytes(b"of an older version")
     spool.keep_only([OP])
     assert sorted(path.name for path in spool.folder.iterdir()) == [OP, f"{OP}.have"]
     spool.drop([OP, other])

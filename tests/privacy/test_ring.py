@@ -136,6 +136,15 @@ def test_a_vector_is_made_and_read_in_blocks_and_costs_four_bytes_a_weight():
     np.testing.assert_allclose(np.asarray(total["w"]), disk.values, atol=1e-6)
 
 
+def test_statistics_are_decoded_at_once_and_weights_only_while_they_are_few():
+    many = {f"w{k}": np.ones(40, np.float32) for k in range(4)} | {"big": np.ones(1000), "n": np.arange(300)}
+    layout, _, total = total_of([many, many])
+    assert all(isinstance(leaf, np.ndarray) for leaf in ring.decode(reader(total), layout, keep=160)[0].values())
+    lean = ring.decode(reader(total), layout, keep=159)[0]
+    assert {name for name, leaf in lean.items() if isinstance(leaf, ring.Sum)} == {"w0", "w1", "w2", "w3"}
+    assert np.array_equal(np.asarray(lean["w3"]), np.full(40, 2, np.float32))
+
+
 @given(st.integers(0, 40), st.integers(1, 6))
 def test_pieces_add_up_to_the_whole(narrow, step):
     update = {"a": np.arange(5), "w": np.arange(narrow, dtype=np.float32)}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import blake3
+import numpy as np
 
 from collegium import tree as T
 from collegium import wire
@@ -124,7 +125,7 @@ class Blobs:
         return File(self.path(digest))
 
     def load(self, frame: Frame) -> dict[str, Any]:
-        """The frame's leaves by name: in memory if they are small, else read when they are used."""
+        """The frame's leaves by name: statistics in memory, and weights (float32) too while they are few; else read when used."""
         if frame.body is not None:
             return T.flatten(wire.decode(frame.body))
         file = self.open(frame.digest)
@@ -133,9 +134,8 @@ class Blobs:
         leaves, budget = T.flatten(wire.load(file.read, file.size)), IN_MEMORY
         for name, leaf in sorted(leaves.items(), key=lambda item: T.size(item[1])):
             budget -= T.size(leaf) * leaf.dtype.itemsize
-            if budget < 0:
-                break
-            leaves[name] = leaf.__array__()
+            if budget >= 0 or leaf.dtype != np.float32:
+                leaves[name] = np.asarray(leaf)
         return leaves
 
     def sweep(self, digests: Iterable[str], wanted: Callable[[str], bool]) -> None:

@@ -147,7 +147,6 @@ async def clean(means: Means, live: Live, place: Place, sites: list[str], orphan
     """Remove the files of a round that is over; `sites` are those that may have left some."""
     if sites:
         means.spool.drop(operation(live.id, place, site) for site in sites)
-        (means.spool.folder / f"total-{live.id}").unlink(missing_ok=True)
     if orphans:
         wanted = means.store.read
         await asyncio.to_thread(means.blobs.sweep, orphans, lambda d: wanted(lambda c: records.frame_wanted(c, d)))

@@ -4,7 +4,6 @@ Nothing here changes the run: the place that comes out counts only once `driver`
 """
 
 import contextlib
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -13,13 +12,13 @@ import numpy as np
 
 from collegium import tree as T
 from collegium.coordinator import records, states
-from collegium.coordinator.blobs import SMALL, File, Frame, complaints
+from collegium.coordinator.blobs import SMALL, Frame
 from collegium.coordinator.live import Live, Member, figures
 from collegium.coordinator.means import Means
 from collegium.coordinator.spool import operation
 from collegium.coordinator.states import Kept
 from collegium.engine import run as course
-from collegium.engine.fold import fold, fold_bytes
+from collegium.engine.fold import fold_bytes, folded
 from collegium.engine.run import Run, Stage
 from collegium.errors import CollegiumError
 from collegium.privacy.ring import TRAILER, Layout
@@ -61,7 +60,7 @@ def following(means: Means, live: Live, sites: frozenset[str]) -> Next:
 
 
 def total(means: Means, live: Live, sites: frozenset[str]) -> Read:
-    """The sum of these sites' vectors: in memory if it is small, else in a file, never more than a block of each at once."""
+    """The sum of these sites' vectors: in memory if it is small, else added up piece by piece while the next state is written."""
     layout, place = live.kept.run.layout, live.place
     if layout.nbytes <= SMALL:
         if sites <= live.held.keys():
@@ -69,13 +68,7 @@ def total(means: Means, live: Live, sites: frozenset[str]) -> Read:
         else:
             whole = means.store.read(lambda c: fold_bytes(layout, records.bodies(c, live.id, place, sites)))
         return lambda at, count: whole[at : at + count]
-    path = means.spool.folder / f"total-{live.id}"
-    means.blobs.room_for(layout.nbytes)
-    with complaints(), path.open("wb", buffering=0) as out:
-        handle = out.fileno()
-        files = [means.spool.file(operation(live.id, place, site)) for site in sorted(sites)]
-        fold(layout, [file.read for file in files], lambda at, block: os.pwrite(handle, block, at))
-    return File(path).read
+    return folded(layout, [means.spool.file(operation(live.id, place, site)).read for site in sorted(sites)])
 
 
 def watched(stages: Any, number: int) -> tuple[list[Stage], Callable[[], T.Tree | None]]:

@@ -193,12 +193,12 @@ class Sum:
 def decode(read: Any, layout: Layout, *, keep: int = T.BLOCK) -> tuple[dict[str, Any], int, int]:
     """The total as a tree, the number of clipped entries, and of sites. `read(offset, bytes)` gives the summed vector.
 
-    Leaves of more than `keep` elements stay where they are and are decoded when used.
+    If there are more than `keep` weights (float32) they stay where they are and are decoded when used; statistics never do.
     """
-    flat, at = {}, 0
+    flat, at, weights = {}, 0, sum(leaf.size for leaf in layout.leaves if leaf.dtype == "float32")
     for leaf in layout.leaves:
         lazy = Sum(read, at, leaf)
-        flat[leaf.name] = lazy if leaf.size > keep else np.asarray(lazy)
+        flat[leaf.name] = lazy if leaf.dtype == "float32" and weights > keep else np.asarray(lazy)
         at += leaf.size * lazy.dtype.itemsize
     clipped, sites = np.frombuffer(read(layout.wide + layout.narrow, TRAILER), "<u8")
     return T.unflatten(flat), int(clipped), int(sites)
