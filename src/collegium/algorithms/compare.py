@@ -22,6 +22,7 @@ WORST = -10.0  # an R2 below it says no more than "useless", and would drown eve
 REASONS = {"one_class": "had one outcome only", "too_few": "had too few held-out patients", "untrained": "could not train a model alone"}
 COUNTS = ("compared", "gaining", "alone_better", "gaining_clearly", "alone_clearly", *REASONS)
 SUMS = ("alone", "joint", "gain", "alone_variance", "joint_variance", "gain_variance")
+ROUNDING = 1e-12  # two equal figures may differ so much by the order in which they were added up: that is no gain
 FEWEST = 2  # sites whose figures may be added and kept: the sum of one is that one's own figure
 
 
@@ -136,6 +137,7 @@ def judge(task: str, score: Score, held: Table, own: Tree | None, joint: Tree, l
         low, high = around(value, spread) if task == "regression" else interval(value, spread, rarer)
         line |= figures(name, value, spread, low, high)
     gain, spread = found[0] - mine[0], variance(found[1] - mine[1], rows.patient)
+    gain = gain if abs(gain) > ROUNDING else 0.0
     return line | figures("gain", gain, spread, *around(gain, spread))
 
 
