@@ -16,6 +16,7 @@ from collegium.errors import RunError
 from collegium.site.frames import Message, receive, send
 
 KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "HOME", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "CUDA_VISIBLE_DEVICES")
+KERNELS = ("OPENBLAS_CORETYPE", "MKL_CBWR", "ATEN_CPU_CAPABILITY")  # whose arithmetic: the last digits of a sum depend on it
 
 
 class Process(Protocol):
@@ -62,7 +63,7 @@ def spawn(log: Path, threads: int) -> Child:
 def environment(ours: Mapping[str, str], threads: int) -> dict[str, str]:
     """What a worker is told of the machine: no proxy and so no password, and how many threads it may use."""
     pools = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    return {name: ours[name] for name in KEPT if name in ours} | dict.fromkeys(pools, str(threads)) | {"MALLOC_ARENA_MAX": "1"}
+    return {name: ours[name] for name in KEPT + KERNELS if name in ours} | dict.fromkeys(pools, str(threads)) | {"MALLOC_ARENA_MAX": "1"}
 
 
 class Worker:
