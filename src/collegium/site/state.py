@@ -17,6 +17,7 @@ from collegium.site import ledger
 from collegium.site.config import load, write
 
 Facts = dict[str, Any]
+ROOM = 1 << 18  # bytes without which a site cannot work
 
 
 def only_one(folder: Path) -> int:
@@ -93,6 +94,13 @@ def stop(folder: Path, *, wait_s: float = 10.0) -> None:
         time.sleep(0.05)
 
 
+def full(folder: Path) -> str:
+    """What to say of a disk on which nothing more can be written: the agent cannot write that down itself."""
+    found = os.statvfs(folder)
+    left = found.f_bavail * found.f_frsize
+    return f"the disk of {folder} has {left >> 10} KiB left; make room on the disk, then the agent goes on by itself" if left < ROOM else ""
+
+
 def status(folder: Path) -> Facts:
     """The site in a few facts: who it is, whether an agent runs, what it does, its runs, what has left it."""
     config, now = load(folder), last(folder)
@@ -104,9 +112,10 @@ def status(folder: Path) -> Facts:
         if entry["what"] == "sum":
             sums, nbytes, latest = sums + 1, nbytes + int(entry["bytes"]), entry
     alive = running(folder)
+    trouble = (now.get("trouble", "") if alive else "") or full(folder)
     return {
         "site": config.site, "federation": config.federation, "coordinator": config.url, "running": alive, "paused": paused(folder),
-        "pid": now.get("pid") if alive else None, "contact": now.get("contact", ""), "trouble": now.get("trouble", "") if alive else "",
+        "pid": now.get("pid") if alive else None, "contact": now.get("contact", ""), "trouble": trouble,
         "opened_by": now.get("opened_by", ""), "runs": now.get("runs", {}),
         "left": {"entries": count, "sums": sums, "bytes": nbytes, "last": latest},
     }  # fmt: skip
