@@ -1,6 +1,7 @@
 """A coordinator's folder: its key, its operator's key, its certificate and its database, made once and never over another."""
 
 import datetime
+import errno
 import importlib.metadata
 import json
 import os
@@ -42,12 +43,23 @@ def init(folder: Path, url: str, title: str, *, hosts: Sequence[str] = ()) -> Ke
         begun.write(lambda c: [c.execute(store.setting.insert().values(name=name, value=value)) for name, value in names.items()])
         begun.write(lambda c: c.execute(store.person.insert().values(key=operator.public, name="operator", role="operator", joined=now)))
         begun.close()
-        draft.rename(folder)
+        put(draft, folder)
     except OSError as e:
         raise StorageError(f"{folder} cannot be made: {e.strerror}", hint="check the disk's space and permissions") from e
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return made
+
+
+def put(draft: Path, folder: Path) -> None:
+    """The draft in the folder's place; where the folder is a disk of its own, such as a container's, file by file."""
+    try:
+        draft.rename(folder)
+    except OSError as e:
+        if e.errno not in (errno.EBUSY, errno.EXDEV):
+            raise
+        for path in sorted(draft.iterdir(), key=lambda path: path.name == SETTINGS):  # the settings say that it is whole
+            shutil.move(path, folder / path.name)
 
 
 def keep_key(path: Path) -> Key:
