@@ -26,6 +26,7 @@ from collegium.study.manifest import Study
 from collegium.study.plan import stages
 
 log = logging.getLogger("collegium.coordinator.app")
+REST_S = 10.0  # for the rest of a body that was refused
 SEEN_S = 60.0  # how often it is written down when each site was last seen
 
 
@@ -62,9 +63,9 @@ class App:
 
     async def http(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request: the door, then the handler, then a signed answer."""
-        sent = Once(send)
+        sent, coming = Once(send), Coming(receive)
         try:
-            call = self.door.admit(scope, receive, sent)
+            call = self.door.admit(scope, coming, sent)
             if handler := self.api.handlers.get((scope["method"], call.route.template)):
                 if answer := await handler(call):
                     await self.door.respond(sent, call.signature, answer.status, answer.body, digest=answer.digest, kind=answer.kind)
@@ -74,6 +75,8 @@ class App:
             if sent.begun:  # a blob half sent: the caller sees it cut, and goes on where it broke
                 log.warning("a response broke off: %s", e)
                 raise
+            if not isinstance(e, auth.TooLarge):
+                await coming.rest()
             await self.door.refuse(sent, scope.get("collegium.signature", b""), e)
 
     async def ask_people(self, call: Call) -> None:
@@ -156,6 +159,26 @@ class Once:
     async def __call__(self, message: Any) -> None:
         self.begun = True
         await self.send(message)
+
+
+class Coming:
+    """A `receive` that knows whether more of the body is to come."""
+
+    def __init__(self, receive: Receive) -> None:
+        self.receive, self.more = receive, True
+
+    async def __call__(self) -> Any:
+        message = await self.receive()
+        self.more = bool(message.get("more_body"))
+        return message
+
+    async def rest(self) -> None:
+        """Take what is still coming and leave it aside: who is refused while sending would see a cut line, not the reason."""
+        left = auth.CHUNK_LIMIT
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REST_S):
+                while self.more and left > 0:
+                    left -= len((await self()).get("body", b""))
 
 
 def build(
