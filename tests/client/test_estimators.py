@@ -77,6 +77,23 @@ def test_it_lives_among_scikit_learn():
         model.set_params(C=1)
 
 
+def test_a_category_that_training_did_not_teach_gets_no_estimate():
+    model = LogisticRegression().fit(hospitals("age", "sex", "ill"), y="ill")
+    new = {"age": [60.0, 60.0, 60.0, 60.0], "sex": ["F", "X", "Y", None]}
+    with pytest.warns(UserWarning, match="'sex'") as told:
+        found = model.predict_proba(new)
+    assert np.isnan(found).all(1).tolist() == [False, True, True, True]
+    assert [str(one.message) for one in told] == [
+        "column 'sex' is missing in 1 row; 1 of them without an estimate (NaN)",
+        "column 'sex' is not a known category in 2 rows; 2 of them without an estimate (NaN)",
+    ]
+    with pytest.warns(UserWarning, match="'sex'"):
+        assert np.isnan(model.predict(new)).tolist() == [False, True, True, True]  # not a silent no
+    network = MLPClassifier(rounds=2).fit(hospitals("age", "sex", "ill"), y="ill")
+    with pytest.warns(UserWarning, match="'sex' is not a known category in 2 rows$"):
+        assert not np.isnan(network.predict_proba(new)).any()
+
+
 def test_mistakes_are_named():
     with pytest.raises(NotFound, match="not fitted"):
         LogisticRegression().predict({"age": [1.0]})

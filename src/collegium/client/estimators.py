@@ -13,6 +13,7 @@ submit for the real thing. Arrays work as well: `fit(X, y)` is a federation of o
 """
 
 import inspect
+import warnings
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, ClassVar, Literal, TypeVar
@@ -24,6 +25,7 @@ from collegium.client import propose, tables
 from collegium.client.results import Results
 from collegium.client.simulate import simulate
 from collegium.errors import DataError, NotFound
+from collegium.models.predict import MISSING, RARE, UNKNOWN
 from collegium.study.manifest import Study
 from collegium.study.schema import Variable
 from collegium.table import Table
@@ -91,15 +93,22 @@ class Estimator:
         """A probability, class probabilities or a value for each row."""
         if not hasattr(self, "results_"):
             raise NotFound(f"this {type(self).__name__} is not fitted yet", hint="call fit(sites, y='...') first")
-        return self.results_.model.predict(columns(x, list(self.feature_names_in_)))
+        model, rows = self.results_.model, columns(x, list(self.feature_names_in_))
+        found = model.predict(rows)
+        none = np.isnan(found if found.ndim == 1 else found[:, 0])
+        for one in model.remarks(rows):
+            if one.says in (UNKNOWN, RARE) or (one.says == MISSING and none.any()):
+                warn_of(one.column, one.says, int(one.where.sum()), int((one.where & none).sum()))
+        return found
 
     def predict(self, X: Any) -> np.ndarray:
-        """A class or a value for each row."""
+        """A class or a value for each row; NaN, or "" among classes that are text, where the model has no answer."""
         found = self.scored(X)
         if self.task == "regressor":
             return found
         at = found.argmax(1) if found.ndim > 1 else (found >= 0.5).astype(int)
-        return np.asarray(self.classes_[at])
+        said, none = np.asarray(self.classes_[at]), np.isnan(found if found.ndim == 1 else found[:, 0])
+        return np.where(none, "" if said.dtype.kind == "U" else np.nan, said) if none.any() else said
 
     def score(self, X: Any, y: Any) -> float:
         """Accuracy of a classifier, R2 of a regressor, as scikit-learn has them; `y` may name a column of `X`."""
@@ -263,3 +272,10 @@ def aim_of(found: np.ndarray) -> Variable:
 def labelled(t: Table, target: str, study: Study) -> Table:
     """The table with its outcome as the manifest writes it: codes such as 1 and 2 become text."""
     return t.with_columns(**{target: texts(t, target)}) if study.variables[target].categories else t
+
+
+def warn_of(column: str, says: str, rows: int, without: int) -> None:
+    """Tell the caller in what some rows are unlike the training patients; how many, never their values."""
+    if rows:
+        answer = f"; {without} of them without an estimate (NaN)" if without else ""
+        warnings.warn(f"column {column!r} {says} in {rows} row{'s' * (rows != 1)}{answer}", UserWarning, stacklevel=4)

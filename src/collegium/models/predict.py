@@ -11,7 +11,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ import numpy as np
 
 from collegium import tree as T
 from collegium import wire
+from collegium.algorithms.columns import places, texts
 from collegium.algorithms.features import Column, encode, kept_places, measured, values
 from collegium.algorithms.glm import FAMILIES
 from collegium.errors import DataError, FrameError, NotFound, StudyError
@@ -31,6 +32,7 @@ from collegium.study.schema import HeldOut
 from collegium.table import Table
 
 UNUSUAL = 4.0  # standard deviations from the training patients' mean
+MISSING, UNKNOWN, RARE = "is missing", "is not a known category", "was hardly or never seen in training"
 WEIGHTS, STUDY, CARD, PAGE = "model.safetensors", "study.json", "card.json", "card.md"
 
 
@@ -43,13 +45,17 @@ class Model:
     card: Mapping[str, Any]
 
     def predict(self, table: Table) -> np.ndarray:
-        """A probability (rows,), class probabilities (rows, classes) or a value (rows,); NaN where a linear model lacks an input."""
+        """A probability (rows,), class probabilities (rows, classes) or a value (rows,); NaN where a linear model lacks an input.
+
+        It lacks one that is missing, and a category that training did not teach it.
+        """
         study, columns = self.study, inputs(self.study)
+        table = listed(table, columns)
         exact = isinstance(study.method, Glm)
         x = encode(table, columns, self.trees["features"], reference=exact)
         if exact and isinstance(study.method, Glm):
             coef = np.asarray(self.trees["params"]["coef"])
-            lacking = np.any([missing(np.asarray(table[name])) for name in study.features], axis=0)
+            lacking = np.any([missing(np.asarray(table[c.name])) | untaught(table, c, self.trees["features"]) for c in columns], axis=0)
             return np.where(lacking, np.nan, FAMILIES[study.method.family].mean(coef[0] + x @ coef[1:]))
         task = study.outcome.task if study.outcome else "regression"
         if layers.described(self.trees["params"]):
@@ -69,18 +75,33 @@ class Model:
         `given` is the table before values out of range were made missing.
         """
         out: list[list[str]] = [[] for _ in range(len(table))]
+        for one in self.remarks(table, given):
+            for row in np.flatnonzero(one.where).tolist():
+                out[row].append(f"{one.column} {one.says}")
+        return ["; ".join(words) for words in out]
+
+    def remarks(self, table: Table, given: Table | None = None) -> Iterator["Remark"]:
+        """The same column by column: which rows, and what is said of them."""
         columns, prepared = inputs(self.study), self.trees["features"]
+        given, table = given or table, listed(table, columns)
         for c in columns:
             lost = missing(np.asarray(table[c.name]))
-            dropped = lost & ~missing(np.asarray((given or table)[c.name]))
-            note(out, lost & ~dropped, f"{c.name} is missing")
-            note(out, dropped, f"{c.name} is out of range" if c.kind == "number" else f"{c.name} is not a known category")
+            dropped = lost & ~missing(np.asarray(given[c.name]))
+            yield Remark(c.name, MISSING, lost & ~dropped)
+            yield Remark(c.name, "is out of range" if c.kind == "number" else UNKNOWN, dropped)
             if c.kind == "category":
-                note(out, ~lost & (kept_places(table, c, prepared) == -2), f"{c.name} was hardly or never seen in training")
+                yield Remark(c.name, RARE, ~lost & (kept_places(table, c, prepared) == -2))
         if getattr(self.study.method, "standardise", False):
             for c, x, mean, sd in zip(measured(columns), values(table, columns).T, *scales(prepared), strict=True):
-                note(out, np.abs(x - mean) > (UNUSUAL * sd if c.kind == "number" else np.inf), f"{c.name} is unusual")
-        return ["; ".join(words) for words in out]
+                yield Remark(c.name, "is unusual", np.abs(x - mean) > (UNUSUAL * sd if c.kind == "number" else np.inf))
+
+
+class Remark(NamedTuple):
+    """In what some rows are unlike the patients that a model learned from."""
+
+    column: str
+    says: str
+    where: np.ndarray
 
 
 class Applied(NamedTuple):
@@ -105,10 +126,20 @@ def missing(column: np.ndarray) -> np.ndarray:
     return np.isnan(column) if column.dtype.kind == "f" else np.asarray(column == "")
 
 
-def note(out: list[list[str]], where: np.ndarray, words: str) -> None:
-    """Add words to some rows."""
-    for row in np.flatnonzero(where).tolist():
-        out[row].append(words)
+def listed(table: Table, columns: list[Column]) -> Table:
+    """The table with categories that the study does not list made missing, as a hospital's data check makes them."""
+    found = {}
+    for c in (c for c in columns if c.kind == "category" and c.categories is not None):
+        text = texts(table, c.name)
+        found[c.name] = np.where(places(text, c.categories or ()) == len(c.categories or ()), "", text)
+    return table.with_columns(**found) if found else table
+
+
+def untaught(table: Table, c: Column, prepared: T.Tree) -> np.ndarray:
+    """Where a category is one that training hardly saw and has no coefficient for, not even one for all the rare ones."""
+    if c.kind != "category" or int(np.asarray(prepared["categories"][c.name]["flag"])[0]):
+        return np.zeros(len(table), bool)
+    return np.asarray(kept_places(table, c, prepared) == -2)
 
 
 # The folder ------------------------------------------------------------------------------------------------------------------
