@@ -77,12 +77,17 @@ class Federation:
         self.network = self.connect()
         self.ready()
         for name, csv in self.sites.items():
-            home = self.folder / name
-            enrol.join(home, self.network.invite(name), version="test", environ={})
-            (self.folder / f"{name}.csv").write_text(csv)
-            registry.add(home, "patients", self.folder / f"{name}.csv", patient="who")
-            (home / "policy.yaml").write_text(POLICY)
+            self.join(name, csv)
         return self
+
+    def join(self, name: str, csv: str) -> Path:
+        """A site that has joined, with a table and a policy; its folder."""
+        home = self.folder / name
+        enrol.join(home, self.network.invite(name), version="test", environ={})
+        (self.folder / f"{name}.csv").write_text(csv)
+        registry.add(home, "patients", self.folder / f"{name}.csv")
+        (home / "policy.yaml").write_text(POLICY)
+        return home
 
     def __exit__(self, *_: object) -> None:
         for process in self.processes.values():
@@ -91,11 +96,11 @@ class Federation:
             process.wait(10)
         self.network.close()
 
-    def start(self, name: str, *arguments: str) -> None:
+    def start(self, name: str, *arguments: str, module: str = "tests.system.federation", environ: Mapping[str, str] | None = None) -> None:
         log = (self.folder / f"{name}.log").open("ab")
         self.processes[name] = subprocess.Popen(
-            [sys.executable, "-m", "tests.system.federation", *arguments],
-            cwd=ROOT, stdout=log, stderr=log, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+            [sys.executable, "-m", module, *arguments],
+            cwd=ROOT, stdout=log, stderr=log, env={**os.environ, "OPENBLAS_NUM_THREADS": "1", **(environ or {})},
         )  # fmt: skip
         log.close()
 
