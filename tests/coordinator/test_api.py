@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
@@ -128,6 +129,10 @@ async def test_uploads_that_nobody_asked_for_do_not_exist(tmp_path: Path):
             with pytest.raises(Refused) as e:
                 await amber.send(amber.signed("PUT", "/v1/uploads/op/0", b"x", query=query))
             assert e.value.status == status
+        meant = amber.signed("PUT", "/v1/uploads/op/0", b"x" * CHUNK, query="run=doctor")
+        altered = httpx.Request(meant.method, meant.url, headers=meant.headers, content=b"y" * CHUNK)
+        with pytest.raises(Refused, match="altered on the way"):  # what is refused was read to its end
+            await amber.send(altered)
         assert [path.name for path in (tmp_path / "hub" / "spool").iterdir()] == []
 
 
