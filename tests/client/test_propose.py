@@ -41,3 +41,14 @@ def test_a_draft_is_a_study_that_can_be_run():
         study(ROWS, target="hospital", method={"kind": "glm"})
     with pytest.raises(StudyError, match="no column 'sick'"):
         study(ROWS, target="sick", method={"kind": "glm"})
+
+
+def test_dates_and_a_vocabulary_of_one_stay_out():
+    days = np.array([f"2023-{1 + i % 12:02d}-{1 + i % 28:02d}" for i in range(89)] + ["2023-04-10"] * 11)
+    german, clock = np.array(["10.04.2023", "1.5.2023"] * 50), np.array(["2023-04-10T08:00:00", ""] * 50)
+    towns = np.array(["A"] * 60 + [f"town {i}" for i in range(40)])
+    seen = look(Table({"day": days, "german": german, "clock": clock, "town": towns}))
+    assert [one.variable for one in seen.values()] == [None] * 4
+    assert all("seems to hold dates" in seen[name].note for name in ("day", "german", "clock"))
+    assert "rarer" in seen["town"].note
+    assert "2023" not in "".join(one.note for one in seen.values())

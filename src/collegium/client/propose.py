@@ -27,6 +27,7 @@ from collegium.table import Table
 FEWEST = 10  # rows behind a category that a manifest may name
 MANY = 50  # categories beyond which a text column is a name or free text rather than a category
 CODES = 12  # whole numbers with at most so many different values may be codes
+DATE = re.compile(r"^\d{4}-\d{1,2}-\d{1,2}([T ].*)?$|^\d{1,2}[./-]\d{1,2}[./-](\d{4}|\d{2})([T ].*)?$|^\d{4}/\d{1,2}/\d{1,2}([T ].*)?$")
 PATIENT = re.compile(r"(?i)^(patient|person|subject|encounter)([ _.-]?(id|nr|nbr|no|number|key))?$|^case[ _.-]?(id|nr|no)$|^(id|mrn)$")
 
 
@@ -78,6 +79,8 @@ def worded(values: np.ndarray, outcome: bool) -> Seen:
     absent = share(int((values == "").sum()), len(values))
     if not len(found):
         return Seen(None, "empty in this table")
+    if 2 * sum(counts[at] for at, level in enumerate(found.tolist()) if DATE.match(level)) > counts.sum():
+        return Seen(None, "seems to hold dates: kept out; give a number of days or years in its place")
     if len(found) > max(MANY, 0.5 * counts.sum()):
         return Seen(None, "seems to be free text, or to name each row: kept out")
     if outcome and len(found) == 2:
@@ -86,6 +89,8 @@ def worded(values: np.ndarray, outcome: bool) -> Seen:
     frequent = tuple(str(level) for level, n in zip(found.tolist(), counts.tolist(), strict=True) if n >= FEWEST)
     if len(found) == 1 or not frequent:
         return Seen(None, f"the same value in every row{absent}" if len(found) == 1 else "only rare values")
+    if len(frequent) == 1:
+        return Seen(None, f"one category with {FEWEST} rows or more, {len(found) - 1} rarer: say which may be named{absent}")
     rare = f", {len(found) - len(frequent)} rarer ones left out" if len(frequent) < len(found) else ""
     return Seen(Variable(kind="category", categories=frequent, required=not absent), f"{len(frequent)} categories{rare}{absent}")
 
