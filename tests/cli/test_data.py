@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from collegium.site.config import Config, save
 from collegium.study.manifest import EXAMPLE
 from tests.cli.speak import speak
 
@@ -25,10 +26,30 @@ def test_a_table_is_named_listed_checked_and_forgotten(site: Path):
     assert "policy.yaml" in spoken.out
     assert speak("data", "list", *there, "--json").document["data"]["tables"][0]["patient"] == "mrn"
     assert "This table can take part" in speak("data", "check", "stays", "study.yaml", *there).out
+    assert "patient_id" in speak("data", "check", "stays.csv", "study.yaml").out
+    assert speak("data", "check", "stays.csv", "study.yaml", "--patient", "mrn").code == 0
     assert speak("data", "remove", "st", *there).code == 1  # nobody answers the question
     assert speak("data", "remove", "st", *there, "--yes").out == "stays is forgotten; its file stays.\n"
     assert Path("stays.csv").exists()
     assert speak("data", "remove", "stays", *there, "--yes").code == 6
+
+
+def test_what_the_policy_forbids_cannot_take_part(site: Path):
+    there = ("--folder", site)
+    speak("data", "add", "stays", "stays.csv", "--patient", "mrn", *there)
+    save(Config(site, "https://hub.example", "ab" * 32, "leeds", "Test"))
+    allowed = 'level: 1\nrecipes: "*"\nmin_sites: 2\nauto_accept: true\ntables:\n  stays:\n    columns: "*"\n    min_rows: 10\n'
+    (site / "policy.yaml").write_text(allowed)
+    assert "This table can take part" in speak("data", "check", "stays", "study.yaml", *there).out
+    for old, new, words in (
+        ('columns: "*"', "columns: [age]", "reads patient_id, readmitted, sex, which this site's policy does not list"),
+        ("  stays:", "  labs:", "would read a table that this site's policy does not list"),
+        ('recipes: "*"', "recipes: []", "which this site does not allow; see policy.yaml line 2"),
+        ("min_rows: 10", "min_rows: 50", "fewer rows at this site than its policy wants (50)"),
+    ):
+        (site / "policy.yaml").write_text(allowed.replace(old, new))
+        spoken = speak("data", "check", "stays", "study.yaml", *there)
+        assert (spoken.code, "cannot take part" in spoken.out, words in spoken.out) == (1, True, True), (words, spoken.out)
 
 
 def test_a_table_that_cannot_take_part_ends_with_one(site: Path):

@@ -10,6 +10,7 @@ from collegium.client.names import pick
 from collegium.study import manifest
 
 FOLDER = click.Option(["--folder"], metavar="FOLDER", help="the site's folder; else the one this user joined last")
+PATIENT = click.Option(["--patient"], default="", metavar="COLUMN", help="what this file calls the column that names the patient")
 FILE = click.Path(exists=True, dir_okay=False)
 
 
@@ -45,7 +46,7 @@ def removed(screen: Screen, name: str, folder: str | None) -> None:
     screen.show({"removed": chosen}, f"{chosen} is forgotten; its file stays.")
 
 
-def checked(screen: Screen, name: str, study: str, folder: str | None) -> None:
+def checked(screen: Screen, name: str, study: str, patient: str, folder: str | None) -> None:
     """Hold a table against a study: what fits, what to mend.
 
     NAME is a table of this site, or the path of a file. Exit code 1 if the site could not take part.
@@ -54,10 +55,10 @@ def checked(screen: Screen, name: str, study: str, folder: str | None) -> None:
 
     read = manifest.read(Path(study).read_text())
     if Path(name).is_file():
-        report = quality.check(Path(name), read)
+        report = quality.check(Path(name), read, patient=patient)
     else:
         source = registry.find(settings.folder("site", folder), name)
-        report = quality.check(source.path, read, patient=source.patient)
+        report = quality.check(source.path, read, patient=patient or source.patient)
     rows = [(line.light, line.variable, line.says + (f" - {line.way_out}" if line.way_out else "")) for line in report.lines]
     screen.show(report.document(), f"{report.sentence}\n\n{columns(rows, ('light', 'variable', 'finding'))}")
     if report.light == "red":
@@ -69,9 +70,9 @@ add = command(
     added,
     click.Argument(["name"]),
     click.Argument(["file"], type=FILE),
-    click.Option(["--patient"], default="", metavar="COLUMN", help="what this file calls the column that names the patient"),
+    PATIENT,
     FOLDER,
 )
 list_tables = command("list", list_known, FOLDER)
 remove = command("remove", removed, click.Argument(["name"]), FOLDER)
-check = command("check", checked, click.Argument(["name"]), click.Argument(["study"], type=FILE), FOLDER)
+check = command("check", checked, click.Argument(["name"]), click.Argument(["study"], type=FILE), PATIENT, FOLDER)
