@@ -42,6 +42,12 @@ def test_a_run_is_held_and_ended(house: Household):
     run = speak("study", "start", again, *SITES, "--json", *there).document["data"]["run"]
     assert speak("study", "pause", run, *there).out == f"run {run} rests after its present round.\n"
     assert speak("study", "pause", run, *there).code == 7
+    paused = speak("study", "watch", run, *there)
+    assert paused.code == 7
+    assert f"collegium study resume {run}" in paused.err
+    absent = speak("study", "start", "nofile.yaml", *there)
+    assert absent.code == 6
+    assert "there is no file 'nofile.yaml'" in absent.err
     assert speak("study", "resume", run, *there).code == 0
     assert speak("study", "results", run, *there).code == 7
     assert speak("study", "stop", run, *there).code == 1  # it asks, and nobody answers

@@ -1,7 +1,13 @@
 """What a person sees of a run that goes on."""
 
+from typing import Any
+
+import pytest
+
 from collegium.cli.shell import Screen
-from collegium.cli.watch import Lines, board
+from collegium.cli.watch import Lines, board, follow
+from collegium.client.network import Run
+from collegium.errors import ConflictError
 
 
 def test_the_board_says_who_is_waited_for():
@@ -31,3 +37,24 @@ def test_an_event_is_a_line(capsys):
     shown = capsys.readouterr()
     assert shown.err == "03:04:05 round 1\n"
     assert '"schema_version": 1' in shown.out
+
+
+class Rests(Run):
+    """A run that was resumed once and now is paused: nothing more happens."""
+
+    def __init__(self) -> None:
+        self.name, self.left = "r1", [["paused", "resumed", "round"], ["paused"]]
+
+    def status(self) -> dict[str, Any]:
+        return {"status": "running", "says": ""} if self.left else {"status": "paused", "says": "2 of 3 hospitals are away"}
+
+    def events(self, after: int = 0, wait_s: int = 0) -> list[dict[str, Any]]:
+        return [{"id": after + at, "kind": kind, "says": kind, "at": "2026-01-02T03:04:05Z"} for at, kind in enumerate(self.left.pop(0), 1)]
+
+
+def test_a_paused_run_ends_the_watching(capsys):
+    with pytest.raises(ConflictError, match="run r1 is paused: 2 of 3 hospitals are away") as refused:
+        follow(Screen(), Rests())
+    assert refused.value.hint == "collegium study resume r1"
+    assert refused.value.exit_code == 7
+    assert capsys.readouterr().err.count("round") == 1

@@ -12,6 +12,7 @@ from collegium.cli.shell import Screen, command
 from collegium.cli.watch import follow
 from collegium.client.connect import connect
 from collegium.client.network import Network
+from collegium.errors import NotFound
 
 FOLDER = click.Option(["--folder"], metavar="FOLDER", help="the coordinator's folder; else the one this user made last")
 URL = click.Option(["--url"], metavar="URL", help="the coordinator's address, with --key, from another machine")
@@ -53,8 +54,11 @@ def started(screen: Screen, study: str, site: tuple[str, ...], watch: bool, **th
 
     STUDY is a file, or a study's digest or its first letters. All sites that have joined take part, or those of --site.
     """
+    path = Path(study)
+    if not path.is_file() and (path.suffix in (".yaml", ".yml", ".json") or path.name != study):
+        raise NotFound(f"there is no file {study!r}", hint="check the path; or name a study that was submitted: collegium study list")
     with network(**there) as net:
-        name = net.submit(Path(study)) if Path(study).is_file() else str(net.study(study)["study"])
+        name = net.submit(path) if path.is_file() else str(net.study(study)["study"])
         run = net.start(name, site)
         found = {"study": name, "run": run.name}
         text = f"run {run.name} of study {name[:12]} has started.\nFollow it: collegium study watch {run.name}"
@@ -68,8 +72,8 @@ def started(screen: Screen, study: str, site: tuple[str, ...], watch: bool, **th
 def watched(screen: Screen, run: str, jsonl: bool, **there: Any) -> None:
     """Follow a run; Ctrl-C leaves it running. RUN is a run's name or its first letters; the newest one without.
 
-    Exit code 0 when it finished, 1 when it failed or was stopped. --jsonl prints one JSON line for each event as it happens,
-    --json one document at the end.
+    Exit code 0 when it finished, 1 when it failed or was stopped, 7 when it is paused. --jsonl prints one JSON line for each
+    event as it happens, --json one document at the end.
     """
     with network(**there) as net:
         chosen = net.run(run)

@@ -7,14 +7,14 @@ from typing import Any
 import click
 
 from collegium.cli.shell import SCHEMA, Screen, columns
-from collegium.client.network import OVER, Run
-from collegium.errors import RunError
+from collegium.client.network import OVER, PAUSED, Run
+from collegium.errors import ConflictError, RunError
 
 
 def follow(screen: Screen, run: Run, *, jsonl: bool = False) -> Mapping[str, Any]:
     """Show what happens until the run is over or the watching is interrupted; where it then stands.
 
-    Raises `RunError` if the run failed or was stopped.
+    Raises `RunError` if the run failed or was stopped, `ConflictError` if it is paused: nothing happens until somebody resumes it.
     """
     with Board(run) if screen.lively and not jsonl else Lines(screen, jsonl) as shown:
         last = ""
@@ -22,6 +22,9 @@ def follow(screen: Screen, run: Run, *, jsonl: bool = False) -> Mapping[str, Any
             last = str(event["kind"])
             shown.tell(event)
     found = run.status()
+    if found["status"] == PAUSED:
+        why = f": {found['says']}" if found.get("says") else ""
+        raise ConflictError(f"run {run.name} is paused{why}", hint=f"collegium study resume {run.name}")
     if last not in OVER:
         screen.note(f"run {run.name} goes on without you watching: collegium study watch {run.name}")
     elif last != "finished":

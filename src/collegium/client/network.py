@@ -31,7 +31,7 @@ from collegium.site.transfer import Cache
 from collegium.study import manifest
 from collegium.study.manifest import Study
 
-OVER = ("finished", "stopped", "failed")
+OVER, PAUSED = ("finished", "stopped", "failed"), "paused"
 Document = dict[str, Any]
 
 
@@ -134,7 +134,7 @@ class Run:
         return list(self.network.link.steadily(lambda: self.network.ask(f"/v1/runs/{self.name}/events", query=query))["events"])
 
     def watch(self, after: int = 0) -> Iterator[Document]:
-        """Everything that happens, as it happens, until the run is over. An interrupt ends the watching, never the run."""
+        """Everything that happens, as it happens, until the run is over or paused. An interrupt ends the watching, never the run."""
         while True:
             try:
                 found = self.events(after, LONG_POLL_S)
@@ -145,7 +145,8 @@ class Run:
                 yield event
             if any(event["kind"] in OVER for event in found):
                 return
-            if not found and self.status()["status"] in OVER:
+            quiet = not found or any(event["kind"] == PAUSED for event in found)  # it may have been resumed since
+            if quiet and self.status()["status"] in (*OVER, PAUSED):
                 return
 
     def wait(self, timeout_s: float = float("inf")) -> str:
