@@ -92,7 +92,7 @@ def test_a_policy_that_says_no_leaves_the_others_at_work(hub, tmp_path, names):
         end = hub.end(run)
     assert end["status"] == "finished"
     left = hub.ask("GET", f"/v1/runs/{run}")
-    assert "reads ['sex'], which this site's policy does not list; see policy.yaml line 7" in json.dumps(left)
+    assert "reads sex, which this site's policy does not list; see policy.yaml line 7" in json.dumps(left)
     assert any(facts.get("status") == "left" for facts in told)
     (entry,) = ledger.entries(sites[0] / "state" / "ledger.jsonl")
     assert (entry["what"], entry["code"], entry["final"]) == ("failure", "refused", True)

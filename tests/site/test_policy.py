@@ -43,7 +43,7 @@ def test_what_the_policy_lists_is_allowed(tmp_path):
         (("  stays", "  labs"), "would read a table that this site's policy does not list; see policy.yaml line 5"),
         (
             ("[age, sex, readmitted, patient_id]", "[age, sex]"),
-            "reads ['patient_id', 'readmitted'], which this site's policy does not list",
+            "reads patient_id, readmitted, which this site's policy does not list",
         ),
     ],
 )

@@ -1,5 +1,6 @@
 """`collegium data`: name the hospital's tables, and hold one against a study before anything starts."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -7,6 +8,7 @@ import click
 from collegium.cli import settings
 from collegium.cli.shell import Screen, columns, command
 from collegium.client.names import pick
+from collegium.errors import PolicyRefusal
 from collegium.study import manifest
 
 FOLDER = click.Option(["--folder"], metavar="FOLDER", help="the site's folder; else the one this user joined last")
@@ -49,7 +51,8 @@ def removed(screen: Screen, name: str, folder: str | None) -> None:
 def checked(screen: Screen, name: str, study: str, patient: str, folder: str | None) -> None:
     """Hold a table against a study: what fits, what to mend.
 
-    NAME is a table of this site, or the path of a file. Exit code 1 if the site could not take part.
+    NAME is a table of this site, or the path of a file. Of a table, also policy.yaml is asked. Exit code 1 if the site could not
+    take part.
     """
     from collegium.data import quality, registry
 
@@ -57,12 +60,29 @@ def checked(screen: Screen, name: str, study: str, patient: str, folder: str | N
     if Path(name).is_file():
         report = quality.check(Path(name), read, patient=patient)
     else:
-        source = registry.find(settings.folder("site", folder), name)
+        where = settings.folder("site", folder)
+        source = registry.find(where, name)
         report = quality.check(source.path, read, patient=patient or source.patient)
+        if (where / "site.toml").exists() and (refusal := refused(where, read, source.name, report.rows)):
+            no = quality.Line("policy.yaml", "red", str(refusal), refusal.hint)
+            report = replace(report, lines=(no, *report.lines))
     rows = [(line.light, line.variable, line.says + (f" - {line.way_out}" if line.way_out else "")) for line in report.lines]
     screen.show(report.document(), f"{report.sentence}\n\n{columns(rows, ('light', 'variable', 'finding'))}")
     if report.light == "red":
         raise click.exceptions.Exit(1)
+
+
+def refused(where: Path, study: manifest.Study, table: str, rows: int) -> PolicyRefusal | None:
+    """What the policy of the site in a folder says against a study on one of its tables."""
+    from collegium.site import policy
+
+    asked, rules = study.model_dump(mode="json"), policy.load(where / "policy.yaml")
+    try:
+        policy.check(rules, asked, manifest.digest(study), table)
+        policy.check_rows(rules, asked, table, rows)
+    except PolicyRefusal as e:
+        return e
+    return None
 
 
 add = command(

@@ -156,7 +156,8 @@ def check(policy: Policy, study: Mapping[str, Any], digest: str, table: str) -> 
         raise PolicyRefusal(f"study {title} would read a table that this site's policy does not list; see {policy.at('tables')}")
     if "*" not in rules.columns and (more := sorted(read_by(study) - set(rules.columns))):
         line = policy.lines.get(f"tables.{table}.columns", rules.line)
-        raise PolicyRefusal(f"study {title} reads {more}, which this site's policy does not list; see {policy.path.name} line {line}")
+        unlisted = f"{', '.join(more)}, which this site's policy does not list"
+        raise PolicyRefusal(f"study {title} reads {unlisted}; see {policy.path.name} line {line}")
     return rules
 
 
