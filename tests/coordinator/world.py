@@ -200,7 +200,12 @@ class Site(Speaker):
             else:
                 self.seen.append(found["task"]["state"])
                 self.counted.append(found["task"]["counted"])
-                found, frame = await self.answer(found, frame)
+                try:
+                    found, frame = await self.answer(found, frame)
+                except Refused as refused:
+                    if refused.code != "conflict":
+                        raise
+                    found, frame = await self.work(run)  # the round ended meanwhile: as an agent does, ask where the run stands
         return found
 
 
