@@ -102,3 +102,28 @@ def test_mistakes_are_named():
     with pytest.raises(DataError, match="1 class"):
         LogisticRegression().fit({"a": {"age": AGE, "ill": np.ones(ROWS)}}, y="ill")
     assert LogisticRegression().fit({"age": AGE, "ill": ILL}, y="ill").sites_ == ["here"]
+    with pytest.raises(DataError, match="no site to fit"):
+        LogisticRegression().fit({}, y="ill")
+    with pytest.raises(DataError, match="site 'b': there is no column 'ill'"):
+        LogisticRegression().fit({"a": {"age": AGE, "ill": ILL}, "b": {"age": AGE}}, y="ill")
+    with pytest.raises(DataError, match="column 'dose' ranges"):
+        PoissonRegression().fit({"a": {"age": AGE, "dose": -DOSE}}, y="dose")
+    with pytest.raises(DataError, match="column 'kind' has 3 classes"):
+        LogisticRegression().fit({"a": {"age": AGE, "kind": np.arange(ROWS) % 3}}, y="kind")
+
+
+def test_a_column_that_is_no_predictor_is_named():
+    rows = {"age": AGE, "ill": ILL, "day": ["2023-04-10"] * ROWS, "void": np.full(ROWS, np.nan)}
+    with pytest.warns(UserWarning, match="is left out") as told:
+        model = LogisticRegression().fit({"a": {**rows, "dose": DOSE}, "b": rows}, y="ill")
+    assert [str(one.message) for one in told] == [
+        "column 'day' is left out: seems to hold dates; give a number of days or years in its place",
+        "column 'void' is left out: empty in this table",
+        "column 'dose' is left out: site 'b' has no such column",
+    ]
+    assert {one.filename for one in told} == {__file__}
+    assert model.study_.features == ("age",)
+    ward = np.array(["A", "B"] * 298 + ["Z"] * 4)
+    with pytest.warns(UserWarning, match="'ward' holds rare categories in 4 rows; they count as missing$"):
+        rare = LogisticRegression().fit({"a": {"age": AGE, "ward": ward, "ill": ILL}}, y="ill")
+    assert int(rare.results_.trees["fit"]["n"]) == ROWS - 4

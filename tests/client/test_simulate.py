@@ -7,7 +7,7 @@ import pytest
 
 from collegium.client.estimators import LogisticRegression
 from collegium.client.simulate import simulate
-from collegium.errors import DataError
+from collegium.errors import DataError, NotFound
 from collegium.study import manifest
 
 RNG = np.random.default_rng(3)
@@ -73,6 +73,8 @@ def test_an_estimator_can_be_simulated_too():
 def test_the_site_with_the_fault_is_named():
     with pytest.raises(DataError, match=r"site 'south'.*'ill'"):
         simulate(STUDY, SITES | {"south": {"age": [1.0], "pressure": [2.0]}})
+    with pytest.raises(NotFound, match=r"nofile\.yaml"):
+        simulate("nofile.yaml", SITES)
     with pytest.raises(DataError, match="no site"):
         simulate(STUDY, {})
 

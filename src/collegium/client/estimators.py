@@ -62,11 +62,21 @@ class Estimator:
 
     def study(self, sites: Mapping[str, Any], y: str) -> Study:
         """The study that `fit` would run, ready to submit to real hospitals whose columns are called the same."""
-        whole = tables.together([tables.table(source, name=f"site {name!r}") for name, source in sites.items()])
+        if not sites:
+            raise DataError("there is no site to fit", hint="give a mapping of names to tables: fit({'north': ..., 'south': ...}, y='...')")
         if not y:
             raise DataError("which column is the outcome?", hint="name it: y='...'")
+        read = {name: tables.table(source, name=f"site {name!r}") for name, source in sites.items()}
+        for name, rows in read.items():
+            if y not in rows:
+                raise DataError(f"site {name!r}: there is no column {y!r}; the table has {', '.join(rows.columns)}", hint="mend `y`")
+        whole = tables.together(read.values())
+        tell_left_out(read, whole, y)
         self.classes_ = classes(whole, y) if self.task == "classifier" else np.zeros(0)
-        aim = aim_of(self.classes_) if self.task == "classifier" else Variable(kind="number")
+        if self.method()["kind"] == "glm" and len(self.classes_) > 2:
+            says = f"column {y!r} has {len(self.classes_)} classes; {type(self).__name__} tells two apart"
+            raise DataError(says, hint="MLPClassifier(hidden=()) takes more of them")
+        aim = aim_of(self.classes_, y) if self.task == "classifier" else Variable(kind="number")
         return propose.study(whole, target=y, outcome=aim, method=self.method(), **self.fields())
 
     def fit(self: Self, sites: Any, y: Any = None, *, patient: str = "") -> Self:
@@ -260,10 +270,10 @@ def classes(whole: Table, y: str) -> np.ndarray:
     return np.unique(values[values != ""])
 
 
-def aim_of(found: np.ndarray) -> Variable:
+def aim_of(found: np.ndarray, y: str) -> Variable:
     """The outcome as a variable of a manifest."""
     if len(found) < 2:
-        raise DataError(f"the outcome has {len(found)} class; two or more can be told apart")
+        raise DataError(f"column {y!r}, the outcome, has {len(found) or 'no'} class; two or more can be told apart")
     if len(found) == 2:
         return Variable(kind="binary", categories=() if set(found.tolist()) == {0, 1} else tuple(map(str, found.tolist())))
     return Variable(kind="category", categories=tuple(map(str, found.tolist())))
@@ -279,3 +289,26 @@ def warn_of(column: str, says: str, rows: int, without: int) -> None:
     if rows:
         answer = f"; {without} of them without an estimate (NaN)" if without else ""
         warnings.warn(f"column {column!r} {says} in {rows} row{'s' * (rows != 1)}{answer}", UserWarning, stacklevel=4)
+
+
+def tell_left_out(sites: Mapping[str, Table], whole: Table, y: str) -> None:
+    """Tell the caller which columns are no predictors, and why."""
+    for name in dict.fromkeys(name for rows in sites.values() for name in rows.columns):
+        lacking = [site for site, rows in sites.items() if name not in rows]
+        note = f"site {lacking[0]!r} has no such column" if lacking else ""
+        if not lacking and name != y:
+            one = propose.seen(np.asarray(whole[name]), name, outcome=False)
+            note = "" if one.variable else one.note
+            rare = rare_rows(whole, name, one.variable)
+            if rare:
+                says = f"column {name!r} holds rare categories in {rare} row{'s' * (rare != 1)}; they count as missing"
+                warnings.warn(says, UserWarning, stacklevel=4)
+        if note:
+            warnings.warn(f"column {name!r} is left out: {note}", UserWarning, stacklevel=4)
+
+
+def rare_rows(whole: Table, name: str, variable: Variable | None) -> int:
+    """How many rows hold a category that the study does not list."""
+    if variable is None or variable.kind != "category":
+        return 0
+    return int((~np.isin(texts(whole, name), ["", *variable.categories])).sum())

@@ -80,7 +80,7 @@ def worded(values: np.ndarray, outcome: bool) -> Seen:
     if not len(found):
         return Seen(None, "empty in this table")
     if 2 * sum(counts[at] for at, level in enumerate(found.tolist()) if DATE.match(level)) > counts.sum():
-        return Seen(None, "seems to hold dates: kept out; give a number of days or years in its place")
+        return Seen(None, "seems to hold dates; give a number of days or years in its place")
     if len(found) > max(MANY, 0.5 * counts.sum()):
         return Seen(None, "seems to be free text, or to name each row: kept out")
     if outcome and len(found) == 2:

@@ -22,7 +22,7 @@ from collegium.algorithms.averaging import Learner
 from collegium.client.results import Figure, Results
 from collegium.client.tables import table, together
 from collegium.engine.run import Run, Stage
-from collegium.errors import DataError
+from collegium.errors import CollegiumError, DataError, NotFound
 from collegium.simulation.local import walk
 from collegium.study import manifest
 from collegium.study.manifest import Averaging, Study
@@ -60,13 +60,22 @@ def simulate(
     chosen = what if isinstance(what, Study) else what.study(tables, y)
     if seed is not None:
         chosen = chosen.model_copy(update={"seed": seed})
-    return run(chosen, tables, pooled=pooled, watch=watch)
+    try:
+        return run(chosen, tables, pooled=pooled, watch=watch)
+    except CollegiumError as e:
+        own = f"column {chosen.outcome.target!r}" if chosen.outcome else ""
+        if not (own and "column 'y'" in str(e)):
+            raise
+        raise type(e)(str(e).replace("column 'y'", own), hint=e.hint) from None  # the stages know the outcome as y
 
 
 def reading(study: "Study | Estimator | Mapping[str, Any] | str | os.PathLike[str]") -> "Study | Estimator":
     """A study from a manifest's mapping, its text or its path; a study or an estimator as it is."""
     if isinstance(study, os.PathLike) or (isinstance(study, str) and "\n" not in study):
-        return manifest.read(Path(study).read_text())
+        try:
+            return manifest.read(Path(study).read_text())
+        except OSError as e:
+            raise NotFound(f"the study {str(study)!r} cannot be read: {e.strerror}", hint="check the path of the manifest") from None
     return manifest.read(study) if isinstance(study, Mapping | str) else study
 
 
