@@ -68,6 +68,14 @@ def test_an_estimator_can_be_simulated_too():
     found = simulate(LogisticRegression(held_out=3), SITES, y="ill")
     assert [row.name for row in found.coefficients] == ["intercept", "age", "pressure"]
     assert found.sheet[2].pooled
+    assert found.study.held_out.test == 3
+
+
+def test_an_estimator_that_holds_nobody_out_is_compared_all_the_same():
+    found = simulate(LogisticRegression(), SITES, y="ill")
+    assert [row.name for row in found.sheet[2:]] == ["north", "south", "tiny"]
+    assert None not in (found.sheet[2].alone, found.sheet[2].joint, found.sheet[2].pooled)
+    assert found.study.held_out.test == 2
 
 
 def test_the_site_with_the_fault_is_named():

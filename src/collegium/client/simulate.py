@@ -27,7 +27,10 @@ from collegium.simulation.local import walk
 from collegium.study import manifest
 from collegium.study.manifest import Averaging, Study
 from collegium.study.plan import rows, stages
+from collegium.study.schema import HeldOut
 from collegium.table import Table
+
+JUDGES = HeldOut(test=2, validation=0)  # tenths of the patients
 
 
 class Estimator(Protocol):
@@ -50,14 +53,15 @@ def simulate(
 
     `sites` maps a site's name to a dict of columns, a data frame, a `Table` or a path. The results hold every site's own
     line and, with `pooled`, what one site holding all rows would have reached; neither exists in a real federation unless
-    the sites publish it. `seed` replaces the study's. `watch` is told of every step.
+    the sites publish it. Without held-out patients there is nothing to compare: of an estimator that holds nobody out, two
+    tenths are held out here. `seed` replaces the study's. `watch` is told of every step.
     """
     if not sites:
         raise DataError("there is no site to simulate", hint="give a mapping of names to tables")
     what = reading(study)
     patient = patient or (what.patient if isinstance(what, Study) else "")
     tables = {name: rows_of(name, source, what, patient) for name, source in sites.items()}
-    chosen = what if isinstance(what, Study) else what.study(tables, y)
+    chosen = what if isinstance(what, Study) else judged(what.study(tables, y))
     if seed is not None:
         chosen = chosen.model_copy(update={"seed": seed})
     try:
@@ -67,6 +71,11 @@ def simulate(
         if not (own and "column 'y'" in str(e)):
             raise
         raise type(e)(str(e).replace("column 'y'", own), hint=e.hint) from None  # the stages know the outcome as y
+
+
+def judged(study: Study) -> Study:
+    """An estimator's study with somebody held out to judge it."""
+    return study if study.holding.test else study.model_copy(update={"held_out": JUDGES})
 
 
 def reading(study: "Study | Estimator | Mapping[str, Any] | str | os.PathLike[str]") -> "Study | Estimator":
