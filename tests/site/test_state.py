@@ -46,6 +46,13 @@ def test_status_tells_who_what_and_what_has_left(home):
     assert found["runs"] == {"r": {"round": 2}}
 
 
+def test_status_tells_why_a_run_was_left(home):
+    (home / "state").mkdir()
+    refused = {"title": "Stays", "status": "left", "says": "study 'Stays' reads smoker", "detail": ""}
+    state.publish(home, {"pid": 1, "runs": {"r": refused, "s": {"status": "finished", "says": "finished"}}})
+    assert state.status(home)["trouble"] == "no part in 'Stays': study 'Stays' reads smoker"
+
+
 def test_stop_ends_the_process_that_holds_the_folder(home):
     code = (
         "import sys, time; from pathlib import Path; from collegium.site import state; import os\n"

@@ -71,7 +71,8 @@ def told(screen: Screen, folder: str | None) -> None:
         ("what has left", f"{left['sums']} sums, {left['bytes']:,} bytes, {left['entries']} lines in the ledger"),
     ]
     runs = [(run, f.get("title", ""), f.get("status", ""), f.get("round", "")) for run, f in found["runs"].items()]
-    why = [f"{run}: {f.get('detail') or f.get('trouble')}" for run, f in found["runs"].items() if f.get("detail") or f.get("trouble")]
+    served = {run: f for run, f in found["runs"].items() if f.get("status") != "left"}  # why the others were left is the trouble above
+    why = [f"{run}: {f.get('detail') or f.get('trouble')}" for run, f in served.items() if f.get("detail") or f.get("trouble")]
     table = f"\n\n{screen.table(runs, ('run', 'study', 'status', 'round'))}" if runs else ""
     screen.show(found, "\n\n".join([columns(rows) + table, *why]))
 

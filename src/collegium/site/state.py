@@ -101,6 +101,13 @@ def full(folder: Path) -> str:
     return f"the disk of {folder} has {left >> 10} KiB left; make room on the disk, then the agent goes on by itself" if left < ROOM else ""
 
 
+def left_out(runs: Mapping[str, Facts]) -> str:
+    """Why this site takes no part in the runs that it has left."""
+    gone = [(run, of) for run, of in runs.items() if of.get("status") == "left"]
+    said = [f"no part in {repr(of['title']) if of.get('title') else run}: {of.get('detail') or of.get('says', '')}" for run, of in gone]
+    return "; ".join(said)
+
+
 def status(folder: Path) -> Facts:
     """The site in a few facts: who it is, whether an agent runs, what it does, its runs, what has left it."""
     config, now = load(folder), last(folder)
@@ -112,7 +119,7 @@ def status(folder: Path) -> Facts:
         if entry["what"] == "sum":
             sums, nbytes, latest = sums + 1, nbytes + int(entry["bytes"]), entry
     alive = running(folder)
-    trouble = (now.get("trouble", "") if alive else "") or full(folder)
+    trouble = (now.get("trouble", "") if alive else "") or full(folder) or left_out(now.get("runs", {}))
     return {
         "site": config.site, "federation": config.federation, "coordinator": config.url, "running": alive, "paused": paused(folder),
         "pid": now.get("pid") if alive else None, "contact": now.get("contact", ""), "trouble": trouble,
