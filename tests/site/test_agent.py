@@ -98,6 +98,14 @@ def test_a_policy_that_says_no_leaves_the_others_at_work(hub, tmp_path, names):
     assert (entry["what"], entry["code"], entry["final"]) == ("failure", "refused", True)
 
 
+def test_a_slip_in_the_policy_is_told_when_the_agent_starts(hub, tmp_path, names):
+    site, told = hub.site(tmp_path, names[0]), []
+    (site / "policy.yaml").write_text(POLICY.replace("min_sites", "min_site"))
+    with at_work(site, show=lambda run, facts, known: told.append(facts)):
+        until(lambda: told)
+    assert "rule 'min_site' is not known; did you mean 'min_sites'?" in told[0]["trouble"]
+
+
 def test_a_table_that_does_not_fit_is_told_without_its_values(hub, tmp_path, names):
     sites = [hub.site(tmp_path, name) for name in names]
     file = tmp_path / f"{names[0]}.csv"

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from collegium.errors import CollegiumError, StorageError
-from collegium.site import config, state
-from collegium.site.config import Config
+from collegium.site import config, policy, state
+from collegium.site.config import Config, ConfigError
 from collegium.site.dial import Dialler, target, way_out
 from collegium.site.ledger import Ledger
 from collegium.site.link import LONG_POLL_S, Link, Stopped
@@ -109,6 +109,7 @@ class Agent:
 
     def serve(self) -> None:
         """Look for work until the end, and leave nothing running."""
+        self.look_at_policy()
         self.listen()
         self.begin(self.look_for_runs, "look-for-runs")
         try:
@@ -194,6 +195,15 @@ class Agent:
         log.warning("%s", trouble or "the coordinator can be reached again")
         with self.lock:
             self.show("", {"says": trouble or "the coordinator can be reached again"}, {})
+
+    def look_at_policy(self) -> None:
+        """Say at once what is wrong with the policy: found when a study asks, it would cost this site its part."""
+        try:
+            policy.load(self.settings.folder / "policy.yaml")
+        except ConfigError as e:
+            says = f"{e}{f'; {e.hint}' if e.hint else ''}; until it is mended, every study is refused"
+            log.warning("%s", says)
+            self.show("", {"trouble": says}, {})
 
     def listen(self) -> None:
         """Follow the word to pause or go on: a worker stops where it is, within a moment."""

@@ -76,7 +76,7 @@ def load(path: Path) -> Policy:
     """The policy of a file; one that allows nothing if there is no such file. Raises `ConfigError` with line and nearest name."""
     if not path.exists():
         return Policy(path)
-    import yaml  # local: the agent reads its policy when a study asks, and is small until then
+    import yaml  # local: joining writes the example without it
 
     try:
         root = yaml.compose(path.read_text(), Loader=yaml.SafeLoader)
