@@ -53,13 +53,18 @@ def test_a_code_works_for_one_site(there, tmp_path):
     with pytest.raises(ConflictError, match="used by another machine") as caught:
         enter(tmp_path / "york", there.code())
     assert "new code" in caught.value.hint
+    assert not (tmp_path / "york").exists()
+    (tmp_path / "bath").mkdir()
+    with pytest.raises(ConflictError, match="used by another machine"):
+        enter(tmp_path / "bath", there.code())
+    assert list((tmp_path / "bath").iterdir()) == []
 
 
 def test_an_unknown_or_expired_code_is_refused(there, tmp_path):
     there.secrets.clear()
     with pytest.raises(IdentityError, match="did not take the join code"):
         enter(tmp_path / "leeds", there.code())
-    assert not (tmp_path / "leeds" / "site.toml").exists()
+    assert not (tmp_path / "leeds").exists()
 
 
 @pytest.mark.parametrize(

@@ -41,16 +41,25 @@ def join(
             f"{folder} already belongs to {known.federation or 'a federation'} at {known.url}, the code is of another coordinator",
             hint="use another folder for the other federation",
         )
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     to = target(invited.url)
     way = way_out(to, proxy, environ)
     coordinator, root, boot = recognised(Link(Dialler(to, way, unchecked=True), None, ""), invited)
+    made, fresh = not folder.exists(), not (folder / "key").exists()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     key = make_key(folder)
+
+    def forget() -> None:
+        """Leave nothing of a try that the coordinator refused."""
+        if fresh:
+            (folder / "key").unlink()
+        if made:
+            folder.rmdir()
+
     dialler = Dialler(to, way, root=root, ca_file=ca_file)
     link = Link(dialler, key, coordinator, agent=f"collegium/{version}")
     link.boot = boot
     try:
-        told = introduced(link, {"secret": invited.secret.hex(), "name": name, "version": version})
+        told = introduced(link, {"secret": invited.secret.hex(), "name": name, "version": version}, forget)
     finally:
         link.close()
     write(folder / "root.pem", root.encode())
@@ -87,15 +96,18 @@ def recognised(link: Link, invited: identity.Code) -> tuple[str, str, str]:
     return public, str(told.get("root", "")), str(told.get("boot", "0"))
 
 
-def introduced(link: Link, request: dict[str, str]) -> dict[str, Any]:
-    """Hand in the secret. The same key may do so again, so a lost answer costs nothing."""
+def introduced(link: Link, request: dict[str, str], forget: Callable[[], None]) -> dict[str, Any]:
+    """Hand in the secret, or `forget` the key if it is refused. The same key may do so again, so a lost answer costs nothing."""
     try:
         return again(lambda: link.call("POST", "/v1/join", body=canonical(request)).json())
     except ConflictError as e:
+        forget()
         raise ConflictError(f"the join code was used by another machine: {e}", hint="ask for a new code; each works for one site") from None
     except LinkError:
         raise
     except CollegiumError as e:
+        if isinstance(e, IdentityError):  # after any other error the key may have been taken: it is kept for the next try
+            forget()
         raise IdentityError(f"the coordinator did not take the join code: {e}", hint=e.hint or "ask for a new code") from None
 
 
