@@ -130,6 +130,24 @@ async def test_without_enough_sites_left_the_run_waits_and_asks_all_again(tmp_pa
 
 
 @in_loop
+async def test_a_round_that_is_given_up_counts_the_sites_that_it_names(tmp_path: Path):
+    world = World(tmp_path / "hub")
+    async with world.app.running():
+        sites = await world.join(*NAMES)
+        run = await world.start(*sites)
+        places = [place_of((await site.once(run))[0]["task"]["place"]) for site in sites]
+        live = world.app.runs.live[run]
+        async with live.lock:  # the first failure is enough to give the round up; the others come before that is done
+            no = [Answer(run, place, failure="refused", says="not here", final=True) for place in places]
+            told = [asyncio.create_task(site.work(run, each, wait_s=0)) for site, each in zip(sites, no, strict=True)]
+            await asyncio.sleep(0.2)
+        await asyncio.gather(*told, return_exceptions=True)
+        says = (await settle(world, run, "paused"))["says"]
+        named = says.partition(" failed - ")[2].partition(". The run")[0]
+        assert f"; {len(named.split('; '))} failed - " in says
+
+
+@in_loop
 async def test_a_failure_that_may_pass_is_asked_again(tmp_path: Path):
     world = World(tmp_path / "hub")
     async with world.app.running():

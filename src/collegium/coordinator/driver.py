@@ -172,7 +172,7 @@ async def abandon(means: Means, live: Live, reason: str) -> None:
     roster = {n: m._replace(left=live.reasons.get(n, "it failed")) if n in left else m for n, m in live.roster.items()}
     remain = sum(not member.left for member in roster.values())
     why = "; ".join(f"{site}: {said}" for site, said in sorted(live.reasons.items()))
-    says = f"{reason}{' - ' if why else ''}{why}"
+    says = f"{reason}; {len(live.reasons)} failed - {why}" if why else reason  # also those that failed since the round was given up
     if hopeless := remain < live.study.quorum or live.tries >= TRIES:
         says += ". The run is paused, nothing is lost; mend the cause, then resume it"
     events = [*departures(means, live), means.event(live, "paused" if hopeless else "abandoned", says)]

@@ -110,7 +110,7 @@ def step(r: Round, event: Event) -> tuple[Round, list[Order]]:
     if len(r.answered) >= r.quorum and (late or r.waiting <= r.silent):
         return replace(r, over=True), [Close(r.answered)]
     if late or len(r.answered) + len(r.waiting) < r.quorum:
-        silent = f", {len(r.waiting)} did not answer in time" if late else ""
-        why = f"round {r.number}: {len(r.answered)} of {len(r.asked)} sites answered, {r.quorum} must; {len(r.failed)} failed{silent}"
+        silent = f"; {len(r.waiting)} did not answer in time" if late else ""
+        why = f"round {r.number}: {len(r.answered)} of {len(r.asked)} sites answered, {r.quorum} must{silent}"
         return replace(r, over=True), [Abandon(why)]
     return r, []
