@@ -37,6 +37,7 @@ outcome: {task: binary, target: readmitted}
 method: {kind: glm}
 sites: {minimum: 2, quorum: 2, grace_s: 1}
 """
+PATIENT = STUDY.replace("grace_s: 1", "grace_s: 60")  # waits for every site, so that the bytes are those of all of them
 
 
 class Federation:
@@ -147,4 +148,4 @@ def at_work(*folders: Path, environ: dict[str, str] | None = None, **options: An
             os.close(lock)
 
 
-__all__ = ["STUDY", "Federation", "at_work", "federated", "ssl", "until"]
+__all__ = ["PATIENT", "STUDY", "Federation", "at_work", "federated", "ssl", "until"]

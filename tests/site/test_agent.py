@@ -18,10 +18,10 @@ from collegium.recipes import learner
 from collegium.simulation.local import walk
 from collegium.site import agent, ledger, state
 from collegium.study import manifest, plan
-from tests.site.federation import POLICY, STUDY, at_work, federated, until
+from tests.site.federation import PATIENT, POLICY, STUDY, at_work, federated, until
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
-TRAINED = STUDY.replace("{kind: glm}", "{kind: averaging, hidden: [HIDDEN], rounds: 2, local: {steps: 2}}")
+TRAINED = PATIENT.replace("{kind: glm}", "{kind: averaging, hidden: [HIDDEN], rounds: 2, local: {steps: 2}}")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def submit(hub, text, sites):
 
 
 @pytest.mark.parametrize(
-    "text", [STUDY, TRAINED.replace("HIDDEN", ""), TRAINED.replace("HIDDEN", "1200, 300")], ids=["glm", "small", "large"]
+    "text", [PATIENT, TRAINED.replace("HIDDEN", ""), TRAINED.replace("HIDDEN", "1200, 300")], ids=["glm", "small", "large"]
 )
 def test_a_study_gives_the_same_bytes_as_in_one_process(hub, tmp_path, names, text):
     sites = [hub.site(tmp_path, name, rows=40 + 10 * n) for n, name in enumerate(names)]

@@ -11,7 +11,7 @@ import pytest
 
 from collegium import tree as T
 from collegium.site import ledger
-from tests.site.federation import STUDY, federated
+from tests.site.federation import PATIENT, federated
 from tests.site.test_agent import results, simulated, submit
 
 pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.system]
@@ -28,7 +28,7 @@ def test_ten_kills_at_random_moments_change_no_byte(tmp_path):
     draw = random.Random(7)
     with federated(tmp_path) as hub:
         sites = [hub.site(tmp_path, name) for name in ("leeds", "york", "hull")]
-        run = submit(hub, STUDY, sites)
+        run = submit(hub, PATIENT, sites)
         agents = {site: started(site) for site in sites}
         try:
             for _ in range(10):
@@ -50,7 +50,7 @@ def test_ten_kills_at_random_moments_change_no_byte(tmp_path):
                 one.wait()
     held = [site for site in sites if (site / "models" / run / "results.safetensors").exists()]
     assert held
-    want, got = simulated(STUDY, sites), T.flatten(results(held[0], run))
+    want, got = simulated(PATIENT, sites), T.flatten(results(held[0], run))
     assert all(np.array_equal(got[name], np.asarray(leaf)) for name, leaf in want.items())
     for site in sites:
         assert ledger.verify(site / "state" / "ledger.jsonl") >= 0
