@@ -197,7 +197,8 @@ def engine(url: str, begin: str) -> Engine:
     @event.listens_for(made, "connect")
     def connected(raw: Any, record: Any) -> None:
         raw.isolation_level = None  # we say BEGIN ourselves: the driver would start a transaction late
-        for pragma in ("busy_timeout=5000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        # secure_delete: an update that has been added must not linger in free pages
+        for pragma in ("busy_timeout=5000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
             raw.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(made, "begin")
