@@ -56,33 +56,18 @@ def blocks(leaf: Any, elements: int = BLOCK) -> Iterator[np.ndarray]:
         yield block(leaf, start, min(start + elements, size(leaf)))
 
 
-def map(fn: Callable[..., Any], tree: Tree, *rest: Tree) -> dict[str, Any]:
-    """Apply an elementwise `fn` to each leaf of `tree` (and the same leaf of each of `rest`)."""
+def map(fn: Callable[..., Any], tree: Tree, *rest: Tree, later: bool = False) -> dict[str, Any]:
+    """Apply an elementwise `fn` to each leaf of `tree` (and the same leaf of each of `rest`); `later`: to large ones when read."""
     out: dict[str, Any] = {}
     for key, value in tree.items():
         leaves = (value, *[r[key] for r in rest])
         if not hasattr(value, "shape") and isinstance(value, Mapping):
-            out[key] = map(fn, *leaves)
-        elif any(hasattr(x, "block") for x in leaves):
+            out[key] = map(fn, *leaves, later=later)
+        elif any(hasattr(x, "block") for x in leaves) or (later and size(value) > BLOCK):
             out[key] = Lazy(fn, leaves)
         else:
             out[key] = np.asarray(fn(*leaves))
     return out
-
-
-def later(fn: Callable[..., Any], tree: Tree, *rest: Tree) -> dict[str, Any]:
-    """`map`, but a leaf of more than a block is computed when it is read: what is read once needs no memory of its own.
-
-    The arrays it is computed from must not change until then.
-    """
-    return map(fn, {key: held(value) for key, value in tree.items()}, *rest)
-
-
-def held(value: Any) -> Any:
-    """A leaf in memory as one that is read by blocks, if it is large; a branch leaf by leaf."""
-    if not hasattr(value, "shape") and isinstance(value, Mapping):
-        return {key: held(each) for key, each in value.items()}
-    return Lazy(np.asarray, (value,)) if size(value) > BLOCK and not hasattr(value, "block") else value
 
 
 def add(a: Tree, b: Tree) -> dict[str, Any]:
