@@ -132,10 +132,15 @@ def logged(text: str, event: str) -> list[float]:
     return [time.mktime(time.strptime(line[:19], "%Y-%m-%d %H:%M:%S")) + int(line[20:23]) / 1e3 for line in lines]
 
 
+def place(peer: Peer, cache: Path) -> Path:
+    """Where the peer's own environment lies: another folder for every Python and every pin."""
+    wanted = hashlib.sha256(f"{sys.version} {peer.requirements}".encode()).hexdigest()[:12]
+    return cache.resolve() / f"{peer.package}-{wanted}"
+
+
 def environment(peer: Peer, cache: Path) -> Path:
     """The folder of programs of the peer's own environment, which is made and filled by pip if it is not there yet."""
-    wanted = hashlib.sha256(f"{sys.version} {peer.requirements}".encode()).hexdigest()[:12]
-    folder = cache.resolve() / f"{peer.package}-{wanted}"
+    folder = place(peer, cache)
     ready, programs = folder / "installed", folder / "bin"
     if not ready.exists():
         say(f"peers: installing {peer.name} into {folder}")
@@ -308,12 +313,12 @@ def coordinator_mib(found: Started) -> float:
     return sum(status_mib(pid, "VmRSS") for pid in family(found.processes[0].popen.pid))
 
 
-def each(cache: Path, rows: Callable[[Peer, Path], Iterator[Row]]) -> Iterator[Row]:
+def each(cache: Path, rows: Callable[[Peer, Path], Iterator[Row]], known: Sequence[Peer] = PEERS) -> Iterator[Row]:
     """Rows of every peer; one that fails is named, with the reason, and the next one follows."""
-    for peer in PEERS:
+    for peer in known:
         try:
             yield from rows(peer, environment(peer, cache))
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
             say(f"peers: no figure of {peer.name}: {error}")
 
 
