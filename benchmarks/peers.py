@@ -172,13 +172,8 @@ def flower(programs: Path, folder: Path, work: Work, port: int, dialled: int) ->
     app = folder / "app"
     app.mkdir()
     (app / "flower_app.py").write_bytes((APPS / "flower_app.py").read_bytes())
-    config = {
-        "sites": work.sites,
-        "numbers": work.numbers,
-        "moves": work.moves,
-        "rounds": work.kept + 1,
-        "moments": str(folder / "moments"),
-    }  # the first moment is before round 1
+    rounds = work.kept + 1  # the first moment is that before round 1
+    config = {"sites": work.sites, "numbers": work.numbers, "moves": work.moves, "rounds": rounds, "moments": str(folder / "moments")}
     lines = (f"{name} = {json.dumps(value)}\n" for name, value in config.items())
     (app / "pyproject.toml").write_text(FLOWER + "".join(lines))
     (folder / "config.toml").write_text(f'[superlink]\ndefault = "here"\n[superlink.here]\naddress = "127.0.0.1:{port}"\ninsecure = true\n')
