@@ -131,7 +131,8 @@ def federation(
         found = Federation(folder, port, coordinator, link, [*names])
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda name: join(found, name), names))
-        folders, environment = [str(folder / name) for name in names], {**os.environ, "PYTHONPATH": str(STILL)}
+        paths = os.pathsep.join(filter(None, (str(STILL), os.environ.get("PYTHONPATH"))))
+        folders, environment = [str(folder / name) for name in names], {**os.environ, "PYTHONPATH": paths}
         commands = [[sys.executable, "-m", "collegium.cli", "site", "serve", "--quiet", "--folder", each] for each in folders]
         for number, command in enumerate(commands if apart else [[sys.executable, "-c", NURSERY, *folders]]):
             found.agents.append(stack.enter_context(process(command, folder / f"agents{number}.log", environment)))

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks import bare
+from benchmarks import bare, peers
 from benchmarks.federation import Federation, federation, study, weights
 from benchmarks.measure import MB, MIB, Relay, Row, free_port, machine, reset_peak, sampled, say, show, status_mib, wait_for
 
@@ -159,23 +159,23 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a small model, to see that it runs")
     parser.add_argument("--sixteen", action="store_true", help="also 16 sites x 256 MiB: needs 24 GB of memory and 30 GB of disk")
     parser.add_argument("--no-limit", action="store_true", help="leave out the 2 GiB: they need 12 GB of memory and 25 GB of disk")
+    peers.option(parser)
     arguments = parser.parse_args()
     say(f"payload: on {machine()}")
 
     def rows() -> Iterator[Row]:
-        if arguments.quick:
-            yield from timed(4, 2, 1)
-            yield from wire(4, 2)
-            yield from limited(4, 2)
-            return
-        yield from timed(256, 4, 3)
-        yield from wire(256, 4)
-        yield from more_sites(64, 4)
-        yield from more_sites(64, 16)
+        sites, size = (2, 4) if arguments.quick else (4, 256)
+        yield from timed(size, sites, 1 if arguments.quick else 3)
+        yield from wire(size, sites)
+        if not arguments.quick:
+            yield from more_sites(64, 4)
+            yield from more_sites(64, 16)
         if arguments.sixteen:
             yield from more_sites(256, 16)
         if not arguments.no_limit:
-            yield from limited(2048, 2)
+            yield from limited(size if arguments.quick else 2048, 2)
+        if arguments.peers:
+            yield from peers.large(arguments.peers, sites, size, weights(SIZES[size]), 1 if arguments.quick else 3)
 
     show(rows(), as_json=arguments.json)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks import bare
+from benchmarks import bare, peers
 from benchmarks.federation import Federation, federation, study, weights
 from benchmarks.measure import Relay, Row, family, free_port, machine, median_ms, pss_mb, say, show
 from benchmarks.still import still
@@ -128,6 +128,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object a row")
     parser.add_argument("--quick", action="store_true", help="few rounds, to see that it runs")
     parser.add_argument("--in-process", action="store_true", help="only the simulation")
+    peers.option(parser)
     arguments = parser.parse_args()
     say(f"round: on {machine()}")
     tries, rounds = (1, 60) if arguments.quick else (5, 300)
@@ -136,6 +137,8 @@ def main() -> None:
         yield from in_process(tries, rounds)
         if not arguments.in_process:
             yield from over_https(tries, rounds)
+        if arguments.peers:
+            yield from peers.small(arguments.peers, 2 if arguments.quick else len(SITES), weights(HIDDEN), 1 if arguments.quick else 3)
 
     show(rows(), as_json=arguments.json)
 
