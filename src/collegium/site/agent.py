@@ -182,6 +182,8 @@ class Agent:
                 if not self.free.acquire(blocking=False):
                     self.wait(offered, "queued", "as many studies as this site computes at once are running")
                     continue
+                if offered.told:
+                    self.wait(offered, "starting", "")
                 with self.lock:
                     self.parts[run] = self.offers.pop(run).part
                 self.begin(self.take_part, f"run-{run}", offered.part)

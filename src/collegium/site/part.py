@@ -188,18 +188,8 @@ class Part:
             raise PolicyRefusal(
                 says, hint="" if verdict.state == "declined" else f"({verdict.says}); collegium invite show {self.study[:8]}"
             )
-        self.pins, self.table = dict(verdict.pins), verdict.table or self.chosen()
-
-    def chosen(self) -> str:
-        """The table for this study: the first registered one that the policy lists and opens to it."""
-        names = [name for name in tables(self.house.config.folder) if name in self.policy.tables]
-        for name in names:
-            try:
-                policy.check(self.policy, self.manifest, name)
-            except PolicyRefusal:
-                continue
-            return name
-        return names[0] if names else ""
+        self.pins = dict(verdict.pins)
+        self.table = verdict.table or policy.chosen(self.policy, self.manifest, tables(self.house.config.folder))
 
     def answered(self, task: Says, state: Any) -> tuple[Says, Any]:
         """The answer to one task and its vector: an empty one if the vector was uploaded before. Raises `Left`."""

@@ -15,7 +15,7 @@ A refusal names the rule and its line, so that a steward can tell what to change
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -156,6 +156,18 @@ def check(policy: Policy, study: Mapping[str, Any], table: str) -> TablePolicy:
         unlisted = f"{', '.join(more)}, which this site's policy does not list"
         raise PolicyRefusal(f"study {title} reads {unlisted}; see {policy.path.name} line {line}")
     return rules
+
+
+def chosen(policy: Policy, study: Mapping[str, Any], known: Sequence[str]) -> str:
+    """The table for a study where nobody named one: the first of the site's that the policy lists and opens to it."""
+    names = [name for name in known if name in policy.tables]
+    for name in names:
+        try:
+            check(policy, study, name)
+        except PolicyRefusal:
+            continue
+        return name
+    return names[0] if names else ""
 
 
 def check_rows(policy: Policy, study: Mapping[str, Any], table: str, rows: int) -> None:

@@ -6,9 +6,16 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 WORDS = {
-    "running": "takes part", "paused": "is paused", "finished": "is finished", "stopped": "was stopped", "failed": "failed",
-    "waiting": "waits for this hospital's steward", "queued": "waits for its turn", "over": "ended before this hospital decided",
-}  # fmt: skip
+    "running": "takes part",
+    "paused": "is paused",
+    "finished": "is finished",
+    "stopped": "was stopped",
+    "failed": "failed",
+    "waiting": "waits for this hospital's steward",
+    "queued": "waits for its turn",
+    "starting": "is taken up",
+    "over": "ended before this hospital decided",
+}
 
 
 def sentence(run: str, facts: Mapping[str, Any], known: Mapping[str, Any]) -> str:
