@@ -9,52 +9,11 @@ from collegium import identity
 from collegium.canonical import canonical
 from collegium.errors import IdentityError, NotFound, StorageError
 from collegium.site import config, invites, steward
-from collegium.site.config import Config
-from collegium.site.invites import Approval, Offer
+from collegium.site.invites import Offer
 from collegium.site.policy import Policy
-from collegium.study import manifest, participants
+from collegium.study import participants
 from collegium.study.participants import Entry
-
-MANIFEST = json.loads(manifest.signed(manifest.read(manifest.EXAMPLE)))
-STUDY = hashlib.sha256(canonical(MANIFEST)).hexdigest()
-LEAD, HUB, PASSPHRASE = identity.key(b"l" * 32), "ab" * 32, "four made up words"
-OTHERS = {name: identity.key(name.encode().ljust(32, b".")).public for name in ("hull", "york")}
-NOW = "2026-11-21T10:00:00Z"
-
-
-def document(entries, study=STUDY, lead=LEAD.public, fields=MANIFEST):
-    return {"run": "r", "study": study, "manifest": fields, "lead": lead, "participants": participants.as_document(entries)}
-
-
-class Home:
-    """A site's folder with a steward."""
-
-    def __init__(self, folder):
-        self.folder, self.rules = folder, Policy(folder / "policy.yaml")
-        self.config = Config(folder, "https://h", HUB, "leeds")
-        self.mine = config.make_key(folder).public
-        steward.init(folder, PASSPHRASE, cost=1 << 10)
-        self.key = steward.key(folder, PASSPHRASE)
-        self.list = participants.signed(STUDY, LEAD, {"leeds": self.mine, **OTHERS})
-
-    def offer(self, entries=None, **how):
-        return invites.offer_of(document(self.list if entries is None else entries, **how))
-
-    def approval(self, offer=None, **changes):
-        offer = offer or self.offer()
-        made = Approval(HUB, offer.lead, len(offer.entries), participants.head(offer.entries), ("hull", "york"), 2, "stays", NOW)
-        return made._replace(**changes)
-
-    def approve(self, offer=None, **changes):
-        offer = offer or self.offer()
-        invites.record(self.folder, offer, NOW)
-        invites.approve(self.folder, offer.study, self.approval(offer, **changes), self.key)
-
-    def state(self, offer=None, **rules):
-        from dataclasses import replace
-
-        found = invites.judge(self.config, offer or self.offer(), replace(self.rules, **rules))
-        return found.state, found.says
+from tests.site.stewarded import LEAD, MANIFEST, NOW, OTHERS, PASSPHRASE, STUDY, Home, document
 
 
 @pytest.fixture

@@ -20,9 +20,14 @@ def passphrase(file: str | None, asks: str, *, confirm: bool = False, variable: 
             raise NotFound(f"the passphrase's file {file} cannot be read: {e.strerror}") from None
     if variable and (given := os.environ.get(variable)):
         return given
-    if not sys.stdin.isatty():
+    if not sitting():
         where = f", or set {variable}" if variable else ""
         raise IdentityError(
             "a passphrase is wanted, and nobody is here to type it", hint=f"give it in a file: --passphrase-file FILE{where}"
         )
     return str(click.prompt(asks, hide_input=True, confirmation_prompt=confirm, err=True))
+
+
+def sitting() -> bool:
+    """Whether a person can type here."""
+    return sys.stdin.isatty()
