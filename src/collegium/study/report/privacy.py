@@ -79,7 +79,8 @@ def privacy(record: Record) -> Section:
     protections = [
         "They travel encrypted (TLS) to a coordinator whose key each hospital has pinned, and every request is signed.",
         "They are deleted at the coordinator when their round is added up; only sums are kept.",
-        "They are sent only for studies, tables and columns that the hospital's own policy allows; its ledger lists each one.",
+        "They are sent only for studies that the hospital's own data steward approved (or its auto_approve did), and tables and columns "
+        "that its policy allows; its ledger lists each one.",
         f"A round is added up only if at least {counted(record.study.quorum, 'hospital')} answered.",
         "Small groups are left out of this report: bins of scores hold at least 10 patients, counts under 10 are hidden.",
     ]
