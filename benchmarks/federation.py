@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import free_port, wait_for
+from collegium.client.network import Network
 from collegium.coordinator import founding
 from collegium.data import registry
 from collegium.site import config, enrol
@@ -28,7 +29,7 @@ from collegium.site.link import Link
 
 STILL = Path(__file__).parent / "still"
 ROWS = "x,y\n" + "".join(f"{n * 0.1:.1f},{n % 2}\n" for n in range(20))
-POLICY = 'level: 1\nrecipes: "*"\nmin_sites: 1\nauto_accept: true\ntables: {rows: {columns: "*", min_rows: 1}}\n'
+POLICY = 'level: 1\nrecipes: "*"\nmin_sites: 1\nauto_approve: true\ntables: {rows: {columns: "*", min_rows: 1}}\n'
 COORDINATOR = """
 import sys
 from pathlib import Path
@@ -87,8 +88,7 @@ class Federation:
 
     def start(self, manifest: Mapping[str, Any]) -> str:
         """Begin a run of this study over all sites."""
-        name = self.ask("POST", "/v1/studies", {"manifest": dict(manifest)})["study"]
-        return str(self.ask("POST", f"/v1/studies/{name}/start", {})["run"])
+        return Network(self.operator).start(dict(manifest)).name
 
     def stands(self, run: str) -> tuple[str, list[Any]]:
         """A run's status and place, cheaply."""

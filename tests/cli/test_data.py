@@ -38,7 +38,7 @@ def test_what_the_policy_forbids_cannot_take_part(site: Path):
     there = ("--folder", site)
     speak("data", "add", "stays", "stays.csv", "--patient", "mrn", *there)
     save(Config(site, "https://hub.example", "ab" * 32, "leeds", "Test"))
-    allowed = 'level: 1\nrecipes: "*"\nmin_sites: 2\nauto_accept: true\ntables:\n  stays:\n    columns: "*"\n    min_rows: 10\n'
+    allowed = 'level: 1\nrecipes: "*"\nmin_sites: 2\nauto_approve: true\ntables:\n  stays:\n    columns: "*"\n    min_rows: 10\n'
     (site / "policy.yaml").write_text(allowed)
     assert "This table can take part" in speak("data", "check", "stays", "study.yaml", *there).out
     for old, new, words in (

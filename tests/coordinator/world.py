@@ -24,7 +24,7 @@ from collegium.engine.messages import Answer, Place, document, task_of
 from collegium.engine.run import Stage
 from collegium.errors import by_code
 from collegium.identity import Key
-from collegium.study import manifest
+from collegium.study import manifest, participants
 from collegium.study.manifest import Study
 from collegium.table import Table
 
@@ -242,9 +242,19 @@ class World:
         found = await self.operator.call("POST", "/v1/studies", {"manifest": study_of(**changes)})
         return str(found["study"])
 
+    async def enlist(self, study: str, *sites: Site) -> None:
+        """These sites on the study's participant list, signed by the operator, who leads it."""
+        path, lead = f"/v1/studies/{study}", self.operator.key
+        known = participants.entries_of((await self.operator.call("GET", path))["participants"])
+        there = participants.read(known, study, lead.public)
+        more = {site.name: site.key.public for site in sites if site.name not in there}
+        added = participants.appended(known, study, lead, more)[len(known) :]
+        await self.operator.call("POST", f"{path}/participants", {"participants": participants.as_document(added)})
+
     async def start(self, *sites: Site, **changes: Any) -> str:
         """A begun run over these sites."""
         study = await self.submit(**changes)
+        await self.enlist(study, *sites)
         return str((await self.operator.call("POST", f"/v1/studies/{study}/start", {"sites": [s.name for s in sites]}))["run"])
 
     async def status(self, run: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import uvicorn
 
 from collegium import identity
 from collegium.canonical import canonical
+from collegium.client.network import Network
 from collegium.coordinator import app, founding
 from collegium.data import registry
 from collegium.site import agent, enrol
@@ -23,7 +24,7 @@ from collegium.site.dial import Dialler, target
 from collegium.site.link import Link
 from collegium.study import manifest
 
-POLICY = 'level: 1\nrecipes: "*"\nmin_sites: 1\nauto_accept: true\npublish_line: true\ntables:\n  stays: {columns: "*", min_rows: 5}\n'
+POLICY = 'level: 1\nrecipes: "*"\nmin_sites: 1\nauto_approve: true\npublish_line: true\ntables:\n  stays: {columns: "*", min_rows: 5}\n'
 STUDY = """
 collegium: 1
 title: Readmission
@@ -90,8 +91,7 @@ class Federation:
         return folder / name
 
     def submit(self, text: str = STUDY) -> str:
-        study = self.ask("POST", "/v1/studies", {"manifest": json.loads(manifest.signed(manifest.read(text)))})["study"]
-        return str(self.ask("POST", f"/v1/studies/{study}/start", {})["run"])
+        return Network(self.operator).start(manifest.read(text)).name
 
     def end(self, run: str, wait_s: float = 60) -> dict[str, Any]:
         """The run when it is over."""

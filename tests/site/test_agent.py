@@ -12,6 +12,7 @@ import pytest
 
 from collegium import tree as T
 from collegium import wire
+from collegium.client.network import Network
 from collegium.data import quality, registry
 from collegium.errors import ConflictError, IdentityError
 from collegium.recipes import learner
@@ -54,8 +55,7 @@ def simulated(text, sites):
 
 def submit(hub, text, sites):
     """A run over these sites only."""
-    study = hub.ask("POST", "/v1/studies", {"manifest": json.loads(manifest.signed(manifest.read(text)))})["study"]
-    return hub.ask("POST", f"/v1/studies/{study}/start", {"sites": [site.name for site in sites]})["run"]
+    return Network(hub.operator).start(manifest.read(text), [site.name for site in sites]).name
 
 
 @pytest.mark.parametrize(

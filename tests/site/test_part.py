@@ -7,19 +7,23 @@ import threading
 
 import pytest
 
+from collegium import identity
 from collegium.canonical import canonical
 from collegium.errors import ConflictError
+from collegium.site import config
 from collegium.site import part as parts
 from collegium.site.config import Config
 from collegium.site.frames import receive, send
 from collegium.site.ledger import Ledger, entries
 from collegium.site.part import House, Part
 from collegium.site.pipe import Child
-from collegium.study import manifest
+from collegium.study import manifest, participants
 from tests.site.federation import POLICY, STUDY
 
 MANIFEST = json.loads(manifest.signed(manifest.read(STUDY)))
 DIGEST = hashlib.sha256(canonical(MANIFEST)).hexdigest()
+LEAD = identity.key(b"l" * 32)
+OFFER = {"run": "r", "study": DIGEST, "manifest": MANIFEST, "lead": LEAD.public}
 LAYOUT = {"sites": 2, "leaves": [["n", "int64", [], 0]]}
 
 
@@ -90,6 +94,7 @@ def site(tmp_path, monkeypatch):
     monkeypatch.setattr(parts, "STORAGE_PAUSE_S", 0.01)
     (tmp_path / "policy.yaml").write_text(POLICY)
     (tmp_path / "data.json").write_text('{"version": 1, "tables": {"stays": {}}}')
+    listed = participants.signed(DIGEST, LEAD, {"leeds": config.make_key(tmp_path).public, "york": "02" * 32})
     ledger, go = Ledger(tmp_path / "state" / "ledger.jsonl"), threading.Event()
     go.set()
 
@@ -98,7 +103,7 @@ def site(tmp_path, monkeypatch):
         house = House(
             Config(tmp_path, "https://h", "ab" * 32, "leeds"), link, ledger, None, go, start, lambda run, facts: told.append(facts)
         )
-        return Part(house, {"run": "r", "study": DIGEST, "manifest": MANIFEST} | offer), told
+        return Part(house, OFFER | {"participants": participants.as_document(listed)} | offer), told
 
     made.ledger, made.folder = ledger, tmp_path
     yield made

@@ -8,11 +8,10 @@ from collegium.site.config import ConfigError
 from collegium.study import manifest
 
 STUDY = json.loads(manifest.signed(manifest.read(manifest.EXAMPLE)))
-DIGEST = manifest.digest(manifest.read(manifest.EXAMPLE))
 RULES = """level: 1
 recipes: [tabular]
 min_sites: 3
-auto_accept: true
+auto_approve: true
 tables:
   stays:
     columns: [age, sex, readmitted, patient_id]
@@ -23,13 +22,13 @@ tables:
 def allowed(tmp_path, rules=RULES, study=STUDY, table="stays"):
     path = tmp_path / "policy.yaml"
     path.write_text(rules)
-    return policy.check(policy.load(path), study, DIGEST, table)
+    return policy.check(policy.load(path), study, table)
 
 
 def test_what_the_policy_lists_is_allowed(tmp_path):
     assert allowed(tmp_path).min_rows == 50
     assert allowed(tmp_path, RULES.replace("[tabular]", '"*"').replace("[age, sex, readmitted, patient_id]", '"*"'))
-    assert allowed(tmp_path, RULES.replace("auto_accept: true", f"studies: [{DIGEST[:12]}]"))
+    assert allowed(tmp_path, RULES.replace("auto_approve: true", "min_verified: 2"))  # whether it was approved is asked elsewhere
 
 
 @pytest.mark.parametrize(
@@ -39,7 +38,6 @@ def test_what_the_policy_lists_is_allowed(tmp_path):
         (("level: 1\n", ""), "this site allows level -1; see policy.yaml, which does not set 'level'"),
         (("[tabular]", "[readmission]"), "uses the recipe 'tabular', which this site does not allow; see policy.yaml line 2"),
         (("min_sites: 3", "min_sites: 4"), "adds up as few as 3 sites, this site joins sums of 4 or more; see policy.yaml line 3"),
-        (("auto_accept: true", "auto_accept: false"), "was not accepted by this site's steward"),
         (("  stays", "  labs"), "would read a table that this site's policy does not list; see policy.yaml line 5"),
         (
             ("[age, sex, readmitted, patient_id]", "[age, sex]"),
@@ -56,8 +54,8 @@ def test_what_it_does_not_list_is_refused_by_rule_and_line(tmp_path, change, wor
 
 def test_without_a_policy_and_by_the_example_nothing_runs(tmp_path):
     with pytest.raises(PolicyRefusal, match="has no policy"):
-        policy.check(policy.load(tmp_path / "policy.yaml"), STUDY, DIGEST, "stays")
-    with pytest.raises(PolicyRefusal, match="was not accepted"):
+        policy.check(policy.load(tmp_path / "policy.yaml"), STUDY, "stays")
+    with pytest.raises(PolicyRefusal, match="would read a table"):
         allowed(tmp_path, policy.EXAMPLE)
     with pytest.raises(PolicyRefusal):
         allowed(tmp_path, "")
@@ -82,6 +80,8 @@ def test_few_rows_are_refused_without_their_number_and_none_are_fine(tmp_path):
     ("rules", "words", "hint"),
     [
         ("levle: 1", "line 1: rule 'levle' is not known", "did you mean 'level'?"),
+        ("auto_accept: true", "line 1: rule 'auto_accept' is not known", "did you mean 'auto_approve'?"),
+        ("min_verified: all", "line 1: min_verified is 'all'; wanted a whole number", ""),
         ("level: 2", "line 1: level is 2; wanted 0", ""),
         ("level: yes", "line 1: level is 'True'; wanted a whole number", ""),
         ("level: 1\nrecipes: tabular", "line 2: recipes is 'tabular'; wanted a list of names", ""),

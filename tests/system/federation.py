@@ -32,9 +32,16 @@ from collegium.study.manifest import Averaging, Study
 from collegium.table import Table
 
 ROOT = Path(__file__).parents[2]
-POLICY = (
-    'level: 1\nrecipes: "*"\nmin_sites: 3\npublish_line: true\nauto_accept: true\ntables:\n  patients:\n    columns: "*"\n    min_rows: 1\n'
-)
+POLICY = """level: 1
+recipes: "*"
+min_sites: 3
+publish_line: true
+auto_approve: true
+tables:
+  patients:
+    columns: "*"
+    min_rows: 1
+"""
 
 
 def coordinator_process(folder: str, port: str, moment: str = "") -> None:

@@ -78,7 +78,7 @@ def refused(where: Path, study: manifest.Study, table: str, rows: int) -> Policy
 
     asked, rules = study.model_dump(mode="json"), policy.load(where / "policy.yaml")
     try:
-        policy.check(rules, asked, manifest.digest(study), table)
+        policy.check(rules, asked, table)
         policy.check_rows(rules, asked, table, rows)
     except PolicyRefusal as e:
         return e

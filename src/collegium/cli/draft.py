@@ -14,6 +14,7 @@ from collegium.errors import ConflictError, StudyError
 from collegium.study import manifest
 from collegium.study.manifest import Study
 from collegium.table import Table
+from collegium.words import words
 
 TEMPLATES = ("tabular", "readmission")
 HEAD = """\
@@ -111,7 +112,7 @@ def checked(screen: Screen, study: str) -> None:
         f"{read.title}\n{read.purpose}",
         columns(facts.items()),
         columns(reads, ("variable", "kind", "unit or categories", "meaning")),
-        f"Course: {course}\nDigest: {data['study']}\nIt can be run as written.",
+        f"Course: {course}\nDigest: {data['study']}\nIn words: {words(data['study'])}\nIt can be run as written.",
     ]
     screen.show(data, "\n\n".join(parts))
 

@@ -27,7 +27,7 @@ level: 1
 recipes: [tabular, glm]
 min_sites: {sites}
 publish_line: true        # the demonstration shows every hospital's own line; the default is false
-auto_accept: true         # nobody sits here to accept; the default is false
+auto_approve: true        # no steward sits here to approve; the default is false
 tables:
   {table}: {{columns: "*", min_rows: 10}}
 """

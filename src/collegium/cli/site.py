@@ -28,7 +28,8 @@ def joined(screen: Screen, code: str, folder: str, name: str, proxy: str, ca_fil
     if found.opened_by:
         screen.note(f"note: {found.opened_by} opens TLS on the way; signatures protect what is sent")
     steps = (
-        f"Next: name a table (collegium data add NAME FILE), say in {path / 'policy.yaml'} what studies may do, then: collegium site serve"
+        f"Next: name a table (collegium data add NAME FILE), say in {path / 'policy.yaml'} what studies may do, let the data steward\n"
+        "make a key (collegium site steward init), then: collegium site serve"
     )
     screen.show({**found._asdict(), "folder": str(path)}, f"{found.site} has joined {found.federation} at {found.url}.\n{steps}")
 
@@ -68,6 +69,8 @@ def told(screen: Screen, folder: str | None) -> None:
         ("agent", now),
         ("last answer of the coordinator", found["contact"]),
         ("trouble", found["trouble"] or "none"),
+        ("waits for the data steward", waiting(found["invitations"])),
+        ("fingerprint, to read out", found["fingerprint"]),
         ("what has left", f"{left['sums']} sums, {left['bytes']:,} bytes, {left['entries']} lines in the ledger"),
     ]
     runs = [(run, f.get("title", ""), f.get("status", ""), f.get("round", "")) for run, f in found["runs"].items()]
@@ -75,6 +78,12 @@ def told(screen: Screen, folder: str | None) -> None:
     why = [f"{run}: {f.get('detail') or f.get('trouble')}" for run, f in served.items() if f.get("detail") or f.get("trouble")]
     table = f"\n\n{screen.table(runs, ('run', 'study', 'status', 'round'))}" if runs else ""
     screen.show(found, "\n\n".join([columns(rows) + table, *why]))
+
+
+def waiting(invitations: list[dict[str, str]]) -> str:
+    """The studies on which the steward has to decide, in a line."""
+    names = ", ".join(repr(one["title"]) for one in invitations)
+    return f"{names}: collegium invite list" if names else "nothing"
 
 
 def examined(screen: Screen, folder: str | None) -> None:

@@ -7,12 +7,15 @@ from typing import Any
 
 import click
 
+from collegium import identity
 from collegium.cli import settings, sheet
 from collegium.cli.shell import Screen, command
 from collegium.cli.watch import follow
 from collegium.client.connect import connect
 from collegium.client.network import Network
 from collegium.errors import NotFound
+from collegium.study import participants
+from collegium.words import words
 
 FOLDER = click.Option(["--folder"], metavar="FOLDER", help="the coordinator's folder; else the one this user made last")
 URL = click.Option(["--url"], metavar="URL", help="the coordinator's address, with --key, from another machine")
@@ -45,14 +48,25 @@ def shown(screen: Screen, study: str, **there: Any) -> None:
     with network(**there) as net:
         found = net.study(study)
     text = yaml.safe_dump(found["manifest"], sort_keys=False, allow_unicode=True)
+    who = participating(screen, found)
     runs = ", ".join(str(run["run"]) if isinstance(run, Mapping) else str(run) for run in found.get("runs", []))
-    screen.show(found, f"{text}\ndigest {found['study']}\nruns {runs or 'none'}")
+    screen.show(found, f"{text}\n{who}\n\ndigest {found['study']}\nin words {words(found['study'])}\nruns {runs or 'none'}")
+
+
+def participating(screen: Screen, found: Mapping[str, Any]) -> str:
+    """Who takes part, as the lead signed it: with the words that stewards compare by telephone."""
+    pins = participants.read(participants.entries_of(found["participants"]), str(found["study"]), str(found["lead"]))
+    if not pins:
+        return "Nobody takes part yet: collegium study start signs the list of participants."
+    rows = [(name, words(identity.fingerprint(key))) for name, key in pins.items()]
+    return f"lead {words(identity.fingerprint(str(found['lead'])))}\n{screen.table(rows, ('participant', 'fingerprint'))}"
 
 
 def started(screen: Screen, study: str, site: tuple[str, ...], watch: bool, **there: Any) -> None:
     """Submit a manifest, or name a study that was submitted, and start a run.
 
-    STUDY is a file, or a study's digest or its first letters. All sites that have joined take part, or those of --site.
+    STUDY is a file, or a study's digest or its first letters. All sites that have joined take part, or those of --site. They are
+    put on the study's participant list, signed with your key: each hospital's data steward approves exactly that list.
     """
     path = Path(study)
     if not path.is_file() and (path.suffix in (".yaml", ".yml", ".json") or path.name != study):
@@ -61,7 +75,8 @@ def started(screen: Screen, study: str, site: tuple[str, ...], watch: bool, **th
         name = net.submit(path) if path.is_file() else str(net.study(study)["study"])
         run = net.start(name, site)
         found = {"study": name, "run": run.name}
-        text = f"run {run.name} of study {name[:12]} has started.\nFollow it: collegium study watch {run.name}"
+        text = f"run {run.name} of study {name[:12]} has started.\nFollow it: collegium study watch {run.name}\n"
+        text += f"The study's fingerprint, to read out to each hospital's data steward: {words(name)}"
         if watch:
             screen.note(text.split("\n")[0])
             found["status"] = str(follow(screen, run)["status"])

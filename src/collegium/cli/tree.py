@@ -14,6 +14,25 @@ COORDINATOR = Branch(
         "status": Twig(f"{CLI}.coordinator:status", "The federation at a glance: sites and runs."),
     },
 )
+STEWARD = Branch(
+    "steward",
+    "The data steward's own key, which approves studies.",
+    {
+        "init": Twig(f"{CLI}.steward:init", "Make the steward's key, encrypted with a passphrase."),
+        "passphrase": Twig(f"{CLI}.steward:passphrase", "Change the passphrase; approvals stay."),
+        "show": Twig(f"{CLI}.steward:show", "The fingerprints that a steward reads out by phone."),
+    },
+)
+INVITE = Branch(
+    "invite",
+    "Studies that ask for this hospital, and its steward's yes or no.",
+    {
+        "list": Twig(f"{CLI}.invite:list_invites", "The studies that ask for this hospital."),
+        "show": Twig(f"{CLI}.invite:show", "What a study wants: columns, what leaves, who takes part."),
+        "approve": Twig(f"{CLI}.invite:approve", "Approve a study, with the steward's passphrase."),
+        "decline": Twig(f"{CLI}.invite:decline", "Decline a study, and say why."),
+    },
+)
 SITE = Branch(
     "site",
     "A hospital: join a federation, run its agent, see what left.",
@@ -22,6 +41,7 @@ SITE = Branch(
         "join": Twig(f"{CLI}.site:join", "Make this machine a site of a federation, by its join code."),
         "serve": Twig(f"{CLI}.site:serve", "Run this hospital's agent until Ctrl-C."),
         "status": Twig(f"{CLI}.site:status", "What this site is doing, and what has left it."),
+        "steward": STEWARD,
         "doctor": Twig(f"{CLI}.site:doctor", "Find out which hop on the way to the coordinator fails."),
     },
 )
@@ -69,6 +89,7 @@ ROOT = Branch(
         "coordinator": COORDINATOR,
         "site": SITE,
         "data": DATA,
+        "invite": INVITE,
         "study": STUDY,
         "model": MODEL,
         "simulate": Twig(f"{CLI}.simulate:simulate", "Run a study over local files, as if each were a hospital."),

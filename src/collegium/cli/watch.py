@@ -82,10 +82,19 @@ def board(status: Mapping[str, Any], event: Mapping[str, Any]) -> str:
     b  computes
     fit: round 2, 2 of 2 sites
     """
-    left, answered, waiting = (status.get(name) or {} for name in ("left", "answered", "waiting"))
-    now = {
-        name: f"left: {left[name]}" if name in left else "has answered" if name in answered else "computes" if name in waiting else ""
-        for name in status["sites"]
-    }
-    rows = columns((name, now[name] or "waits") for name in status["sites"])
+    rows = columns((name, standing(status, name)) for name in status["sites"])
     return f"{status['status']} - {status['stage']}, round {status['round']}\n{rows}\n{event['says']}"
+
+
+def standing(status: Mapping[str, Any], site: str) -> str:
+    """What one hospital is doing in a run.
+
+    >>> standing({"sites": ["a"], "waiting": ["a"], "stewards": ["a"]}, "a")
+    'waits for its data steward'
+    """
+    left, answered, waiting, stewards = (status.get(name) or {} for name in ("left", "answered", "waiting", "stewards"))
+    if site in left:
+        return f"left: {left[site]}"
+    if site in stewards:
+        return "waits for its data steward"
+    return "has answered" if site in answered else "computes" if site in waiting else "waits"

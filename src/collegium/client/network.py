@@ -25,10 +25,10 @@ from collegium.canonical import canonical
 from collegium.client.names import pick
 from collegium.client.results import Results
 from collegium.client.simulate import reading
-from collegium.errors import ConflictError
+from collegium.errors import ConflictError, NotAllowed
 from collegium.site.link import LONG_POLL_S, Link
 from collegium.site.transfer import Cache
-from collegium.study import manifest
+from collegium.study import manifest, participants
 from collegium.study.manifest import Study
 
 OVER, PAUSED = ("finished", "stopped", "failed"), "paused"
@@ -88,7 +88,31 @@ class Network:
     def start(self, study: Any, sites: Collection[str] = ()) -> "Run":
         """Start a run of a study (its digest, or what `submit` takes), at all sites or at these."""
         digest = study if isinstance(study, str) and is_digest(study) else self.submit(study)
+        self.enlist(digest, sites)
         return Run(self, str(self.order(f"/v1/studies/{digest}/start", {"sites": sorted(sites)} if sites else {})["run"]))
+
+    def enlist(self, study: str, sites: Collection[str] = ()) -> list[str]:
+        """Put these sites, or all that have joined, on a study's participant list, signed with this key; those that are new to it.
+
+        A hospital's steward approves exactly this list. Only the key that signed the first entry, the study's lead, can add to it.
+        Raises `IdentityError` for a list at the coordinator that the lead did not sign.
+        """
+        found, mine = self.ask(f"/v1/studies/{study}"), self.link.key
+        known = participants.entries_of(found["participants"])
+        there = participants.read(known, study, str(found["lead"]))
+        leads = mine is not None and found["lead"] in ("", mine.public)
+        if not leads and not set(sites) - there.keys():
+            return []  # another's study, as it is
+        keys = {str(one["name"]): str(one["key"]) for one in self.sites()}
+        more = {name: keys[pick(name, keys, "site")] for name in sorted(set(sites or keys) - there.keys())}
+        if not more:
+            return []
+        if mine is None or not leads:
+            way = "ask the lead to add them, or submit a study of your own: another title makes another study"
+            raise NotAllowed(f"only the study's lead can add {', '.join(more)} to its participants", hint=way)
+        entries = participants.appended(known, study, mine, more)[len(known) :]
+        self.order(f"/v1/studies/{study}/participants", {"participants": participants.as_document(entries)})
+        return [*more]
 
     def run(self, name: str = "") -> "Run":
         """A run by its name, or the first letters of it; the newest one without."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 from collegium.canonical import pack, unpack
+from collegium.coordinator import participation, stewards
 from collegium.coordinator.auth import BINARY, JSON, PACKED, Busy, Call, Door
 from collegium.coordinator.blobs import Frame
 from collegium.coordinator.live import Reply
@@ -89,7 +90,10 @@ class Api:
                 raise FrameError("a call for work holds {run, serving, answer, line, wait_s}")
         site, wait = call.caller.name, min(max(wait_s, 0), WAIT_S)
         if not run:
-            return await self.offer(site, [str(each) for each in serving], wait)
+            undecided = message.get("waiting", [])
+            held = [str(each) for each in undecided] if isinstance(undecided, list) else []
+            await stewards.note(self.runs, site, held)
+            return await self.offer(site, [str(each) for each in serving], held, wait)
         live = self.runs.member(run, site)
         if answer is not None:
             given = answer_of(answer)
@@ -108,13 +112,16 @@ class Api:
         if self.runs.closing:
             raise Busy("the coordinator is stopping; ask again in a moment")
 
-    async def offer(self, site: str, serving: list[str], wait_s: float) -> Answer:
-        """A run that wants this site."""
+    async def offer(self, site: str, serving: list[str], held: list[str], wait_s: float) -> Answer:
+        """A run that wants this site; or which of the runs that it holds for its steward are over."""
         live = await self.runs.offer(site, serving, wait_s)
         self.refuse_last()
         if live is None:
-            return Answer(200, NOTHING, digest(NOTHING), PACKED)
-        body = pack({"run": live.id, "study": live.digest, "manifest": live.study.model_dump(mode="json")})
+            gone = [run for run in held if run not in self.runs.live]
+            body = pack({"over": gone}) if gone else NOTHING
+            return Answer(200, body, digest(body), PACKED)
+        who = await asyncio.to_thread(self.members.store.read, lambda c: participation.offered(c, live.digest, live.roster))
+        body = pack({"run": live.id, "study": live.digest, "manifest": live.study.model_dump(mode="json"), **who.document()})
         return Answer(200, body, digest(body), PACKED)
 
     async def chunks(self, call: Call) -> Answer:

@@ -92,6 +92,7 @@ class App:
             status = message.get("status", status)
             answer.extend(message.get("body", b""))
 
+        call.scope["collegium.caller"] = call.caller
         await self.people(call.scope, receive, send)
         if error := call.scope.get("collegium.error"):
             raise error

@@ -65,6 +65,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", "/v1/studies"): Rule(PEOPLE, 4 << 20),
     ("GET", "/v1/studies"): Rule(PEOPLE),
     ("GET", "/v1/studies/{study}"): Rule(PEOPLE),
+    ("POST", "/v1/studies/{study}/participants"): Rule(PEOPLE, 4 << 20),
     ("POST", "/v1/studies/{study}/start"): Rule(PEOPLE),
     ("GET", "/v1/runs"): Rule(PEOPLE),
     ("GET", "/v1/runs/{run}"): Rule(PEOPLE),

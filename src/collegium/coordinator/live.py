@@ -89,6 +89,7 @@ class Live:
     held: dict[str, bytes] = field(default_factory=dict)  # their vectors, while all of them are small: saves reading them back
     reasons: dict[str, str] = field(default_factory=dict)  # why sites failed in this round
     silent: set[str] = field(default_factory=set)  # missed a round and not heard from since
+    stewards: set[str] = field(default_factory=set)  # wait for their own data steward, who has not approved the study
     turn: Signal = field(default_factory=Signal)  # a task, or another status, for sites
     news: Signal = field(default_factory=Signal)  # an event, for people
     nudge: asyncio.Event = field(default_factory=asyncio.Event)  # for the driver

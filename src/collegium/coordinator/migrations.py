@@ -49,7 +49,13 @@ FIRST = (
         figures TEXT NOT NULL)""",
     "CREATE INDEX event_run ON event (run, id)",
 )
-MIGRATIONS: tuple[Sequence[str], ...] = (FIRST,)
+THIRD = (
+    "ALTER TABLE study ADD COLUMN lead TEXT NOT NULL DEFAULT ''",
+    """CREATE TABLE participant (
+        study TEXT NOT NULL REFERENCES study (digest), number BIGINT NOT NULL, text TEXT NOT NULL, signature TEXT NOT NULL,
+        PRIMARY KEY (study, number))""",
+)
+MIGRATIONS: tuple[Sequence[str], ...] = (FIRST, THIRD)
 VERSION = len(MIGRATIONS)
 
 

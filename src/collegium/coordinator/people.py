@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 from starlette.exceptions import HTTPException
 
 from collegium import identity
-from collegium.coordinator import records
+from collegium.coordinator import participation, records
 from collegium.coordinator import store as s
 from collegium.coordinator.live import Live, roster_of
 from collegium.coordinator.members import Members
@@ -24,6 +24,7 @@ from collegium.identity import Code
 from collegium.study import manifest
 
 Json = dict[str, Any]
+Pairs = list[tuple[str, str]]
 WAIT_S = 25
 
 
@@ -34,13 +35,20 @@ class Invite(BaseModel):
 
 
 class Submission(BaseModel):
-    """A manifest: its YAML text, or its fields."""
+    """A manifest: its YAML text, or its fields; with it, or later, who takes part, as the lead signed it."""
 
     manifest: str | Json
+    participants: Pairs = []
+
+
+class Additions(BaseModel):
+    """Further entries of a study's participant list."""
+
+    participants: Pairs
 
 
 class Start(BaseModel):
-    """Which sites take part; all that have joined, if none are named."""
+    """Which sites take part; all on the study's participant list, if none are named."""
 
     sites: Annotated[list[str], Field(max_length=10_000)] | None = None
 
@@ -123,14 +131,20 @@ def studies(app: FastAPI, runs: Runs, members: Members) -> None:
     store, now = runs.means.store, runs.means.now
 
     @app.post("/v1/studies")
-    async def submit(asked: Submission) -> Json:
+    async def submit(asked: Submission, request: Request) -> Json:
         """Store a study; its digest is its name. The same study again changes nothing."""
         study = await asyncio.to_thread(manifest.read, asked.manifest)
         name, document = manifest.digest(study), manifest.signed(study).decode()
         await asyncio.to_thread(runs.means.plan, study)  # a study that cannot be planned is refused here, not at its start
-        row = {"digest": name, "title": study.title, "document": document, "created": now()}
-        await store.commit(lambda c: c.execute(s.insert_new(c, s.study).values(**row)).rowcount)
+        row = {"digest": name, "title": study.title, "document": document, "created": now(), "lead": ""}
+        await participation.submit(members, row, request.scope["collegium.caller"], asked.participants)
         return {"study": name, "title": study.title}
+
+    @app.post("/v1/studies/{study}/participants")
+    async def append(study: str, asked: Additions, request: Request) -> Json:
+        """Put further sites on the list of those that take part; its entries are signed by the study's lead."""
+        found = await participation.append(members, study, request.scope["collegium.caller"], asked.participants)
+        return {"study": study, **found.document()}
 
     @app.get("/v1/studies")
     def listing() -> Json:
@@ -140,17 +154,17 @@ def studies(app: FastAPI, runs: Runs, members: Members) -> None:
 
     @app.get("/v1/studies/{study}")
     def one(study: str) -> Json:
-        """A study, its manifest and its runs."""
+        """A study, its manifest, its lead and participants as signed, and its runs."""
         found = json.loads(store.read(lambda c: records.study_document(c, study)))
-        return {"study": study, "title": found["title"], "manifest": found, "runs": run_list(runs, study=study)}
+        who = store.read(lambda c: participation.of(c, study)).document()
+        return {"study": study, "title": found["title"], "manifest": found, **who, "runs": run_list(runs, study=study)}
 
     @app.post("/v1/studies/{study}/start")
     async def start(study: str, asked: Start | None = None) -> Json:
         """Begin a run over the sites named, or all."""
-        wanted = asked.sites if asked and asked.sites is not None else list(members.sites)
-        if strange := sorted(set(wanted) - members.sites.keys()):
-            raise NotFound(f"no site {strange[0]!r} has joined", hint=f"joined are: {', '.join(sorted(members.sites)) or 'none'}")
-        return {"run": await runs.start(study, sorted(set(wanted)))}
+        known = store.read(lambda c: (records.study_document(c, study), participation.of(c, study))[1])
+        wanted = participation.starting(known, asked.sites if asked else None, study, members)
+        return {"run": await runs.start(study, wanted)}
 
 
 def controls(app: FastAPI, runs: Runs) -> None:
@@ -210,7 +224,8 @@ def controls(app: FastAPI, runs: Runs) -> None:
 def listed(members: Members) -> list[Json]:
     """The sites, by name."""
     return [
-        {"name": x.name, "fingerprint": identity.fingerprint(x.key), "joined": stamp(x.at), "seen": stamp(members.seen[x.name]),
+        {"name": x.name, "key": x.key, "fingerprint": identity.fingerprint(x.key), "joined": stamp(x.at),
+         "seen": stamp(members.seen[x.name]),
          "version": x.version}
         for x in sorted(members.sites.values())
     ]  # fmt: skip
@@ -262,11 +277,12 @@ def document(c: Connection, runs: Runs, run: str) -> Json:
 
 
 def present(live: Live | None) -> Json:
-    """Who has answered the present round, and who has not."""
+    """Who has answered the present round, who has not, and whose data steward has not approved the study."""
     if live is None:
-        return {"answered": [], "waiting": []}
+        return {"answered": [], "waiting": [], "stewards": []}
     now = live.round
     asked = {"answered": sorted(now.answered) if now else [], "waiting": sorted(now.waiting) if now else []}
+    asked["stewards"] = sorted(live.stewards)
     return asked | {"status": live.status, "says": live.says, "rounds_of_stage": live.stage.rounds}
 
 

@@ -203,6 +203,7 @@ class Runs:
             raise NotAllowed(f"site {site!r} takes no part in run {run}: it began without it", hint="it is asked in the next run")
         if live:
             live.silent.discard(site)
+            live.stewards.discard(site)
         return live
 
     async def next(self, run: str, site: str, wait_s: float) -> Reply:

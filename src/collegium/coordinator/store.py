@@ -38,7 +38,8 @@ setting = named("setting", "name", "value")
 person = named("person", "key", "name", "role", "joined")
 site = named("site", "name", "key", "version", "joined", "seen")
 invite = named("invite", "hash", "site", "expires", "used", "key")
-study = named("study", "digest", "title", "document", "created")
+study = named("study", "digest", "title", "document", "created", "lead")
+participant = named("participant", "study", "number", "text", "signature")
 run = named(
     "run", "id", "study", "status", "says", "place", "layout", "target", "state", "roster", "tries", "created", "ended",
     "results", "results_bytes",
@@ -48,7 +49,7 @@ upload = named("upload", *PLACE, "site", "digest", "nbytes", "body", "failure", 
 frame = named("frame", "run", "digest", "nbytes", "body")
 line = named("line", "run", "site", "document", "at")
 happened = named("event", "id", "at", "run", "site", "kind", "says", "figures")
-TABLES = (setting, person, site, invite, study, run, round, upload, frame, line, happened)
+TABLES = (setting, person, site, invite, study, participant, run, round, upload, frame, line, happened)
 
 
 def insert_new(connection: Connection, into: TableClause) -> Any:

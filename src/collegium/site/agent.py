@@ -11,13 +11,15 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from collegium.errors import CollegiumError, StorageError
-from collegium.site import config, policy, state
+from collegium.site import config, invites, policy, state
 from collegium.site.config import Config, ConfigError
 from collegium.site.dial import Dialler, target, way_out
+from collegium.site.invites import Verdict
 from collegium.site.ledger import Ledger
 from collegium.site.link import LONG_POLL_S, Link, Stopped
 from collegium.site.part import House, Part, Says
@@ -87,6 +89,16 @@ def signals(stop: threading.Event) -> Any:
             signal.signal(number, handler)
 
 
+@dataclass
+class Offered:
+    """A run that asks for this site and that it does not take part in yet."""
+
+    part: Part
+    seen: tuple[tuple[int, int], ...] = invites.UNSEEN
+    verdict: Verdict | None = None  # why it waits for the steward, if it does
+    told: str = ""
+
+
 class Agent:
     """The agent at work."""
 
@@ -101,6 +113,8 @@ class Agent:
         ledger = Ledger(settings.state / "ledger.jsonl")
         self.house = House(settings, self.link, ledger, Cache(settings.state / "cache"), self.go, start, self.tell)
         self.parts: dict[str, Part] = {}
+        self.offers: dict[str, Offered] = {}  # not taken up yet
+        self.choosing = threading.Lock()
         self.known: dict[str, Says] = {}
         self.threads: list[threading.Thread] = []
         self.lock = threading.Lock()
@@ -115,6 +129,7 @@ class Agent:
         try:
             while not self.stop.wait(TICK_S):
                 self.listen()
+                self.choose()
                 self.note()
         finally:
             self.end()
@@ -142,22 +157,69 @@ class Agent:
         thread.start()
 
     def look_for_runs(self) -> None:
-        """Ask for runs that want this site, and take part in as many at once as the settings say."""
+        """Ask for runs that want this site, also while others run: a steward learns of an invitation when it comes."""
         while not self.stop.is_set():
-            if not self.free.acquire(timeout=TICK_S):
-                continue
             with self.lock:
-                serving = sorted(self.parts)
-            message = {"run": "", "serving": serving, "answer": None, "line": None, "wait_s": LONG_POLL_S}
-            offer, _ = self.link.steadily(lambda message=message: self.link.work(message))  # type: ignore[misc]  # a bound default
+                serving = sorted({*self.parts, *self.offers})
+                held = sorted(run for run, offered in self.offers.items() if offered.verdict)
+            message: Says = {"run": "", "serving": serving, "waiting": held, "answer": None, "line": None, "wait_s": LONG_POLL_S}
+            reply, _ = self.link.steadily(lambda message=message: self.link.work(message))  # type: ignore[misc]  # a bound default
             self.changed = True
-            if not offer.get("run"):
-                self.free.release()
-                continue
-            part = Part(self.house, offer)
-            with self.lock:
-                self.parts[part.run] = part
-            self.begin(self.take_part, f"run-{part.run}", part)
+            for run in reply.get("over", ()):
+                self.drop(str(run))
+            if reply.get("run"):
+                part = Part(self.house, reply)
+                with self.lock:
+                    self.offers[part.run] = Offered(part)
+                self.choose()
+
+    def choose(self) -> None:
+        """Take up the offers that may run, as many at once as the settings say; the others wait for the steward or their turn."""
+        with self.choosing:
+            for run, offered in list(self.offers.items()):
+                if self.held(offered):
+                    continue
+                if not self.free.acquire(blocking=False):
+                    self.wait(offered, "queued", "as many studies as this site computes at once are running")
+                    continue
+                if offered.told:
+                    self.wait(offered, "starting", "")
+                with self.lock:
+                    self.parts[run] = self.offers.pop(run).part
+                self.begin(self.take_part, f"run-{run}", offered.part)
+
+    def held(self, offered: Offered) -> bool:
+        """Whether a study waits for the steward: found out again when the steward's word or the policy has changed."""
+        folder, part = self.settings.folder, offered.part
+        seen = invites.stamps(folder, part.study)
+        if seen == offered.seen:
+            return offered.verdict is not None
+        try:
+            now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            offered.verdict = invites.undecided(self.settings, part.offer, policy.load(folder / "policy.yaml"), now)
+        except StorageError as e:
+            self.tell(part.run, {"trouble": f"{e}; {e.hint}"})
+            return True  # it cannot be shown to the steward yet
+        except CollegiumError:
+            offered.verdict = None  # the part says what is wrong with the policy, and leaves
+        offered.seen = seen
+        if offered.verdict:
+            why = f"{offered.verdict.says}; " if offered.verdict.state == "changed" else ""
+            self.wait(offered, "waiting", f"{why}collegium invite show {part.study[:8]}")
+        return offered.verdict is not None
+
+    def wait(self, offered: Offered, status: str, says: str) -> None:
+        """Tell, once, what an offer waits for."""
+        if offered.told != says:
+            offered.told = says
+            self.tell(offered.part.run, {"status": status, "title": str(offered.part.manifest.get("title", "")), "says": says})
+
+    def drop(self, run: str) -> None:
+        """A run is over that waited for the steward; the invitation to its study stays."""
+        with self.choosing, self.lock:
+            known = self.offers.pop(run, None)
+        if known:
+            self.tell(run, {"status": "over", "says": "the invitation to its study stays"})
 
     def take_part(self, part: Part) -> None:
         """One run, from its offer to its end."""

@@ -4,7 +4,6 @@ One request hands in an answer and waits for the next task. Whatever is interrup
 so there is nothing to remember here: the coordinator knows where the run stands, and the worker's memory is on the disk.
 """
 
-import hashlib
 import os
 import shutil
 import threading
@@ -27,7 +26,7 @@ from collegium.errors import (
     StorageError,
     UpdateError,
 )
-from collegium.site import policy
+from collegium.site import invites, policy
 from collegium.site.config import Config, settle, tables, write
 from collegium.site.frames import INLINE
 from collegium.site.ledger import Ledger
@@ -71,8 +70,10 @@ class Part:
     def __init__(self, house: House, offer: Says) -> None:
         self.house, self.run, self.study = house, str(offer["run"]), str(offer["study"])
         self.manifest: Says = offer["manifest"]
+        self.offer, self.seen = offer, invites.UNSEEN
+        self.pins: dict[str, str] = {}  # each participant's key, as the steward approved it; by the lead's word under auto_approve
         self.folder = house.config.state / "runs" / self.run
-        self.policy, self.policy_seen, self.table, self.rows = policy.Policy(Path()), -1.0, "", 0
+        self.policy, self.table, self.rows = policy.Policy(Path()), "", 0
         self.worker: Worker | None = None
         self.line: dict[str, str] = {}
         self.publish: dict[str, str] | None = None
@@ -138,9 +139,7 @@ class Part:
         return reply, state
 
     def prepare(self) -> None:
-        """Be admitted by the policy, and open the worker on the rows. Raises `Left`."""
-        if hashlib.sha256(canonical(self.manifest)).hexdigest() != self.study:
-            raise Left("identity", "the manifest that came is not the one that was announced")
+        """Be admitted by the steward and the policy, and open the worker on the rows. Raises `Left`."""
         self.admit()
         self.folder.mkdir(parents=True, exist_ok=True)
         opening = {
@@ -162,33 +161,35 @@ class Part:
         self.tell(status="running", title=str(self.manifest["title"]), stages=told["stages"])
 
     def admit(self) -> None:
-        """Ask the policy, again whenever its file has changed. Raises `Left`."""
-        path = self.house.config.folder / "policy.yaml"
-        changed = path.stat().st_mtime if path.exists() else 0.0
-        if changed == self.policy_seen and not self.rows:
+        """Ask whether the steward's approval holds, and the policy; again whenever either has changed. Raises `Left`."""
+        folder = self.house.config.folder
+        changed = invites.stamps(folder, self.study)
+        if changed == self.seen and not self.rows:
             return
         try:
-            if changed != self.policy_seen:
-                self.policy = policy.load(path)
-                self.table = self.chosen()
-                policy.check(self.policy, self.manifest, self.study, self.table)
+            if changed != self.seen:
+                self.policy = policy.load(folder / "policy.yaml")
+                self.approved()
+                policy.check(self.policy, self.manifest, self.table)
             policy.check_rows(self.policy, self.manifest, self.table, self.rows)
         except PolicyRefusal as e:
             raise Left("refused", str(e), f"{e} {e.hint}".strip()) from None
+        except IdentityError as e:
+            raise Left("identity", str(e), f"{e}; way out: {e.hint}" if e.hint else "") from None
         except CollegiumError as e:
             raise Left("refused", "this site's policy cannot be read, so nothing may run", f"{e} {e.hint}".strip()) from None
-        self.policy_seen = changed
+        self.seen = changed
 
-    def chosen(self) -> str:
-        """The table for this study: the first registered one that the policy lists and opens to it."""
-        names = [name for name in tables(self.house.config.folder) if name in self.policy.tables]
-        for name in names:
-            try:
-                policy.check(self.policy, self.manifest, self.study, name)
-            except PolicyRefusal:
-                continue
-            return name
-        return names[0] if names else ""
+    def approved(self) -> None:
+        """Take participants and table from the steward's approval. Raises `PolicyRefusal` if there is none that holds."""
+        verdict = invites.judge(self.house.config, invites.offer_of(self.offer), self.policy)
+        if verdict.state != "approved":
+            says = verdict.says if verdict.state == "declined" else "this hospital's data steward has not approved the study as it is now"
+            raise PolicyRefusal(
+                says, hint="" if verdict.state == "declined" else f"({verdict.says}); collegium invite show {self.study[:8]}"
+            )
+        self.pins = dict(verdict.pins)
+        self.table = verdict.table or policy.chosen(self.policy, self.manifest, tables(self.house.config.folder))
 
     def answered(self, task: Says, state: Any) -> tuple[Says, Any]:
         """The answer to one task and its vector: an empty one if the vector was uploaded before. Raises `Left`."""

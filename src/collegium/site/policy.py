@@ -4,7 +4,8 @@
     recipes: [readmission]    # or "*"
     min_sites: 3              # a sum of fewer hospitals is not joined
     publish_line: false       # whether this hospital's own line of results may be shown to the others
-    auto_accept: true         # false: only the studies listed under `studies`, by digest
+    auto_approve: true        # false: only studies that this hospital's data steward approved (`invites`)
+    min_verified: 2           # partners whose fingerprint the steward must have compared; else what secure sums need
     tables:
       admissions:
         columns: [age, sex, readmitted]   # or "*"
@@ -14,7 +15,7 @@ A refusal names the rule and its line, so that a steward can tell what to change
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,15 +29,15 @@ level: 1                  # 0 statistics only, 1 also the recipes that come with
 recipes: "*"              # or a list, such as [readmission, tabular]
 min_sites: 3              # a sum of fewer hospitals is not joined
 publish_line: false       # whether this hospital's own line of results may be shown to the others
-auto_accept: false        # false: only the studies whose digests are listed under `studies`
-studies: []
+auto_approve: false       # false: only studies that our data steward signed: collegium invite list
 tables: {}
 #  admissions:
 #    columns: "*"          # or a list, such as [age, sex, readmitted]
 #    min_rows: 50
 """
 RULES: dict[str, type | tuple[type, ...]] = {
-    "level": int, "recipes": (list, str), "min_sites": int, "publish_line": bool, "auto_accept": bool, "studies": list, "tables": dict,
+    "level": int, "recipes": (list, str), "min_sites": int, "publish_line": bool, "auto_approve": bool,
+    "min_verified": int, "tables": dict,
 }  # fmt: skip
 TABLE_RULES: dict[str, type | tuple[type, ...]] = {"columns": (list, str), "min_rows": int}
 LEVELS = {"statistics": 0}  # every other method trains or fits, level 1
@@ -61,8 +62,8 @@ class Policy:
     recipes: tuple[str, ...] = ()
     min_sites: int = 3
     publish_line: bool = False
-    auto_accept: bool = False
-    studies: tuple[str, ...] = ()
+    auto_approve: bool = False
+    min_verified: int | None = None  # not set: as many as a secure sum over the participants needs to hide this site
     tables: Mapping[str, TablePolicy] = field(default_factory=dict)
     lines: Mapping[str, int] = field(default_factory=dict)
 
@@ -99,10 +100,8 @@ def load(path: Path) -> Policy:
         str(name): TablePolicy(names(rules.get("columns", ())), rules.get("min_rows", 10), lines[f"tables.{name}"])
         for name, rules in document.get("tables", {}).items()
     }
-    rest = {name: value for name, value in document.items() if name not in ("recipes", "studies", "tables")}
-    return Policy(
-        path, recipes=names(document.get("recipes", ())), studies=names(document.get("studies", ())), tables=tables, lines=lines, **rest
-    )  # fmt: skip
+    rest = {name: value for name, value in document.items() if name not in ("recipes", "tables")}
+    return Policy(path, recipes=names(document.get("recipes", ())), tables=tables, lines=lines, **rest)
 
 
 def names(value: Any) -> tuple[str, ...]:
@@ -133,8 +132,11 @@ def judged(path: Path, found: dict[str, Any], rules: Mapping[str, Any], lines: M
             raise ConfigError(f'{where}: {name} is {value!r}; wanted a list of names, or "*" for all')
 
 
-def check(policy: Policy, study: Mapping[str, Any], digest: str, table: str) -> TablePolicy:
-    """What the policy allows of `table` to a study (a manifest as JSON). Raises `PolicyRefusal`, naming the rule that said no."""
+def check(policy: Policy, study: Mapping[str, Any], table: str) -> TablePolicy:
+    """What the policy allows of `table` to a study (a manifest as JSON). Raises `PolicyRefusal`, naming the rule that said no.
+
+    It allows no study by itself: that takes the steward's approval (`invites`), or `auto_approve`.
+    """
     title, method = repr(str(study["title"])), study["method"]
     if not policy.path.exists():
         raise PolicyRefusal(f"study {title} may not run: this site has no policy", hint=f"write {policy.path} first")
@@ -146,11 +148,6 @@ def check(policy: Policy, study: Mapping[str, Any], digest: str, table: str) -> 
     if int(study["sites"]["minimum"]) < policy.min_sites:
         few = f"adds up as few as {study['sites']['minimum']} sites, this site joins sums of {policy.min_sites} or more"
         raise PolicyRefusal(f"study {title} {few}; see {policy.at('min_sites')}")
-    if not policy.auto_accept and not any(len(name) >= 8 and digest.startswith(name) for name in policy.studies):
-        raise PolicyRefusal(
-            f"study {title} was not accepted by this site's steward; see {policy.at('studies')}",
-            hint=f"to accept it, add {digest[:16]} to `studies` in {policy.path.name}",
-        )
     rules = policy.tables.get(table)
     if rules is None:
         raise PolicyRefusal(f"study {title} would read a table that this site's policy does not list; see {policy.at('tables')}")
@@ -159,6 +156,18 @@ def check(policy: Policy, study: Mapping[str, Any], digest: str, table: str) -> 
         unlisted = f"{', '.join(more)}, which this site's policy does not list"
         raise PolicyRefusal(f"study {title} reads {unlisted}; see {policy.path.name} line {line}")
     return rules
+
+
+def chosen(policy: Policy, study: Mapping[str, Any], known: Sequence[str]) -> str:
+    """The table for a study where nobody named one: the first of the site's that the policy lists and opens to it."""
+    names = [name for name in known if name in policy.tables]
+    for name in names:
+        try:
+            check(policy, study, name)
+        except PolicyRefusal:
+            continue
+        return name
+    return names[0] if names else ""
 
 
 def check_rows(policy: Policy, study: Mapping[str, Any], table: str, rows: int) -> None:

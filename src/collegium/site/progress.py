@@ -5,7 +5,17 @@ import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-WORDS = {"running": "takes part", "paused": "is paused", "finished": "is finished", "stopped": "was stopped", "failed": "failed"}
+WORDS = {
+    "running": "takes part",
+    "paused": "is paused",
+    "finished": "is finished",
+    "stopped": "was stopped",
+    "failed": "failed",
+    "waiting": "waits for this hospital's steward",
+    "queued": "waits for its turn",
+    "starting": "is taken up",
+    "over": "ended before this hospital decided",
+}
 
 
 def sentence(run: str, facts: Mapping[str, Any], known: Mapping[str, Any]) -> str:
@@ -60,7 +70,7 @@ class Live:
 
         if run:
             self.runs[run] = dict(known)
-        if facts.get("trouble") or facts.get("status") == "left" or not run:
+        if facts.get("trouble") or facts.get("status") in ("left", "waiting") or not run:
             self.notes = [*self.notes, sentence(run, facts, known)][-1:]
         table = Table("study", "stage", "round", "now", caption=next(iter(self.notes), ""))
         for name, of in self.runs.items():

@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from collegium.errors import ConflictError, NotFound, StorageError
-from collegium.site import ledger
-from collegium.site.config import load, write
+from collegium import identity
+from collegium.errors import CollegiumError, ConflictError, NotFound, StorageError
+from collegium.site import invites, ledger, policy
+from collegium.site.config import Config, key_of, load, write
+from collegium.words import words
 
 Facts = dict[str, Any]
 ROOM = 1 << 18  # bytes without which a site cannot work
@@ -108,6 +110,23 @@ def left_out(runs: Mapping[str, Facts]) -> str:
     return "; ".join(said)
 
 
+def undecided(config: Config) -> list[Facts]:
+    """The studies on which the data steward has to decide."""
+    try:
+        found = invites.listed(config, policy.load(config.folder / "policy.yaml"))
+    except CollegiumError:
+        return []  # `invite list` says what is wrong with the files
+    return [{"study": o.study, "title": o.title, "state": v.state} for o, v in found if v.state in ("waiting", "changed")]
+
+
+def fingerprint(config: Config) -> str:
+    """This site's own fingerprint in words, for its steward to read out to the others'; nothing if there is no key."""
+    try:
+        return words(identity.fingerprint(key_of(config.folder).public))
+    except CollegiumError:
+        return ""
+
+
 def status(folder: Path) -> Facts:
     """The site in a few facts: who it is, whether an agent runs, what it does, its runs, what has left it."""
     config, now = load(folder), last(folder)
@@ -123,6 +142,7 @@ def status(folder: Path) -> Facts:
     return {
         "site": config.site, "federation": config.federation, "coordinator": config.url, "running": alive, "paused": paused(folder),
         "pid": now.get("pid") if alive else None, "contact": now.get("contact", ""), "trouble": trouble,
-        "opened_by": now.get("opened_by", ""), "runs": now.get("runs", {}),
+        "opened_by": now.get("opened_by", ""), "runs": now.get("runs", {}), "fingerprint": fingerprint(config),
+        "invitations": undecided(config),
         "left": {"entries": count, "sums": sums, "bytes": nbytes, "last": latest},
     }  # fmt: skip

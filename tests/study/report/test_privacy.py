@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from collegium.engine import run as course
+from collegium.study.outflow import SENT, STEPS
 from collegium.study.plan import stages
 from collegium.study.report.document import Grid, Pairs, Say
-from collegium.study.report.privacy import SENT, STEPS, cost, messages, privacy
+from collegium.study.report.privacy import cost, messages, privacy
 from tests.study.report.runs import RUNS, run
 
 

@@ -7,6 +7,7 @@ from collegium.charts import written
 from collegium.engine import run as course
 from collegium.engine.run import Stage
 from collegium.errors import CollegiumError
+from collegium.study.outflow import worded
 from collegium.study.plan import stages
 from collegium.study.report.document import NOT_MEASURED, Block, Grid, Pairs, Points, Record, Say, Section, real
 from collegium.study.report.spoken import counted, lasting, listed, size
@@ -17,32 +18,6 @@ UNMASKED = (
     "with single updates, and say so in the agreement."
 )
 STAYED = "This was a simulation on one machine: nothing left any hospital. What follows is what a real run of this study would send."
-STEPS = {
-    "features": "Prepare the variables",
-    "outcome": "Prepare the outcome",
-    "fit": "Fit the model",
-    "compare": "Compare and test",
-    "counts": "Count",
-    "moments": "Means",
-    "quantiles": "Quantiles",
-    "histograms": "Histograms",
-    "categories": "Categories",
-    "correlations": "Correlations",
-}
-SENT = {
-    "features": "for each variable: how many values, how many missing, sum, squares around the common mean; rows of each category",
-    "outcome": "the same for the outcome: count, sum, and squares around the common mean",
-    "averaging": "how much each number of the model changed in training, times rows; rows, steps, the error on the checking patients",
-    "glm": "sums over patients: slope and curvature of the likelihood for each variable and each pair, and the likelihood",
-    "compare": "how many held-out patients have which score, and the outcome; whether the hospital gained; both models' figures",
-    "counts": "rows, patients, and for each variable how many values are there and how many missing",
-    "moments": "for each number: how many, their sum, and the squares around the common mean",
-    "quantiles": "for each number: how many rows are at or below a limit that is asked for, until fewer than 10 rows are left in between",
-    "histograms": "for each number: how many rows lie between given limits",
-    "categories": "how many rows each category has",
-    "correlations": "for each pair of numbers: rows that have both, and sums of their products",
-    "cross": "how many rows each pair of declared categories has",
-}
 
 
 class Message(NamedTuple):
@@ -61,12 +36,11 @@ def messages(record: Record) -> list[Message]:
     plan = stages(record.study)
     out = []
     for at, stage in enumerate(plan):
-        kind = record.method.kind if stage.name == "fit" else stage.name.split(" ")[0]
         numbers = nbytes = None
         if all(before.name in record.results for before in plan[:at]):
             numbers, nbytes = measured(plan, at, record)
-        name = STEPS.get(stage.name) or f"Cross table: {stage.name.removeprefix('cross ')}"
-        out.append(Message(name, SENT[kind], numbers, nbytes, rounds_of(record, stage), stage.rounds))
+        name, held = worded(record.study, stage.name)
+        out.append(Message(name, held, numbers, nbytes, rounds_of(record, stage), stage.rounds))
     return out
 
 
@@ -105,7 +79,8 @@ def privacy(record: Record) -> Section:
     protections = [
         "They travel encrypted (TLS) to a coordinator whose key each hospital has pinned, and every request is signed.",
         "They are deleted at the coordinator when their round is added up; only sums are kept.",
-        "They are sent only for studies, tables and columns that the hospital's own policy allows; its ledger lists each one.",
+        "They are sent only for studies that the hospital's own data steward approved (or its auto_approve did), and tables and columns "
+        "that its policy allows; its ledger lists each one.",
         f"A round is added up only if at least {counted(record.study.quorum, 'hospital')} answered.",
         "Small groups are left out of this report: bins of scores hold at least 10 patients, counts under 10 are hidden.",
     ]
