@@ -49,12 +49,19 @@ def test_a_run_is_held_and_ended(house: Household):
     assert absent.code == 6
     assert "there is no file 'nofile.yaml'" in absent.err
     assert speak("study", "resume", run, *there).code == 0
-    assert speak("study", "results", run, *there).code == 7
+    spoken = speak("study", "results", run, *there)
+    assert (spoken.code, spoken.err.splitlines()[0]) == (7, f"error: run {run} goes on; it has no results")
     assert speak("study", "stop", run, *there).code == 1  # it asks, and nobody answers
     assert speak("study", "stop", run, "--yes", *there).code == 0
     spoken = speak("study", "watch", run, *there)
     assert spoken.code == 1
     assert "was stopped" in spoken.err
+    assert f"collegium study report {run}" in speak("study", "results", run, *there).err
+    spoken = speak("study", "report", run, "--json", *there)
+    assert spoken.document["data"]["file"] == f"report-{run}.html", spoken.err
+    page = Path(f"report-{run}.html").read_text()
+    assert "This run was stopped: stopped on request. It has no results." in page
+    assert "started with 3 sites: east, north, west" in page
     assert speak("study", "watch", "zzzz", *there).code == 6
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from collegium.cli.shell import Screen
 from collegium.client.results import Results, said
-from collegium.study.manifest import Glm, Statistics
+from collegium.study.manifest import Statistics
 
 
 def text(results: Results, screen: Screen) -> str:
@@ -15,7 +15,7 @@ def text(results: Results, screen: Screen) -> str:
     parts = [results.sentence]
     if results.sheet:
         parts.append(f"{results.metric}, 95 % intervals\n{screen.table(*lines(results))}")
-    if isinstance(results.study.method, Glm):
+    if results.fitted:
         parts.append(screen.table(*coefficients(results)))
     return "\n\n".join(parts)
 

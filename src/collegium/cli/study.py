@@ -108,12 +108,13 @@ def found(screen: Screen, run: str, save: str | None, **there: Any) -> None:
 
 
 def reported(screen: Screen, run: str, out: str | None, **there: Any) -> None:
-    """Write a run's report as one HTML file, with its charts inside; it opens without a network."""
+    """Write a run's report as one HTML file, with its charts inside; it opens without a network.
+
+    Of a run that was stopped, failed or goes on the report says what happened, and shows what there is.
+    """
     with network(**there) as net:
         chosen = net.run(run)
-        results = chosen.results()
-    path = Path(out or f"report-{chosen.name}.html")
-    results.report(path)
+        path = chosen.report(out or f"report-{chosen.name}.html")
     screen.show({"file": str(path)}, f"report written to {path}")
 
 

@@ -23,7 +23,7 @@ from collegium import tree as T
 from collegium import wire
 from collegium.canonical import canonical
 from collegium.client.names import pick
-from collegium.client.results import Results
+from collegium.client.results import STANDS, Results
 from collegium.client.simulate import reading
 from collegium.errors import ConflictError
 from collegium.site.link import LONG_POLL_S, Link
@@ -173,12 +173,31 @@ class Run:
 
     def results(self) -> Results:
         """What it found. Raises `ConflictError` as long as there is nothing."""
+        found = self.found()
+        if not found.trees:
+            raise ConflictError(nothing(found.run), hint=way_on(found.run))
+        return found
+
+    def found(self) -> Results:
+        """What there is of it: of a run that goes on, or that ended before its first sum, the study and how it stands, without arrays."""
         document, told = self.status(), self.network.ask(f"/v1/runs/{self.name}/results")
-        if not told.get("results"):
-            raise ConflictError(f"run {self.name} is {told['status']}: it has no results", hint="collegium study watch shows how far it is")
         study = manifest.read(self.network.study(document["study"])["manifest"])
         lines = {site: numbers(line) for site, line in dict(told.get("lines") or {}).items()}
-        return Results(study, self.trees(told["results"], int(told["results_bytes"])), lines, {}, document)
+        trees = self.trees(told["results"], int(told["results_bytes"])) if told.get("results") else {}
+        return Results(study, trees, lines, {}, document)
+
+    def report(self, path: str | os.PathLike[str], **facts: Any) -> Path:
+        """Write its report as one HTML file, whatever became of the run, and return where it is; `facts` as in `study.report`."""
+        found = self.found()
+        events = [] if found.run["status"] == "finished" else self.history()
+        return found.report(Path(path), **{"events": events, **facts})
+
+    def history(self) -> list[Document]:
+        """Everything that happened until now."""
+        told: list[Document] = []
+        while found := self.events(int(told[-1]["id"]) if told else 0):
+            told += found
+        return told
 
     def trees(self, digest: str, nbytes: int) -> T.Tree:
         """The frame of results, fetched and decoded."""
@@ -200,6 +219,20 @@ def closed(link: Link) -> None:
     link.close()
     while link.idle:
         link.drop(link.idle.pop())
+
+
+def nothing(run: Mapping[str, Any]) -> str:
+    """That a run has no results, and why."""
+    why = f": {run['says']}" if run.get("says") else ""
+    return f"run {run['run']} {STANDS.get(run['status'], run['status'])}{why}; it has no results"
+
+
+def way_on(run: Mapping[str, Any]) -> str:
+    """How to go on with a run that has no results."""
+    name, status = run["run"], run["status"]
+    if status in OVER:
+        return f"collegium study report {name} writes down what happened; then mend the cause and start the study again"
+    return f"collegium study resume {name}" if status == PAUSED else f"collegium study watch {name} shows how far it is"
 
 
 def numbers(line: Mapping[str, str]) -> dict[str, Any]:
