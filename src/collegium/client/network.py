@@ -149,15 +149,25 @@ class Run:
             if quiet and self.status()["status"] in (*OVER, PAUSED):
                 return
 
-    def wait(self, timeout_s: float = float("inf")) -> str:
-        """Block until the run is over; its last status. Raises `TimeoutError`."""
+    def wait(self, timeout_s: float = float("inf"), *, through_pauses: bool = False) -> str:
+        """Block until the run is over; its last status. Raises `ConflictError` when it is paused, for then nothing happens by itself.
+
+        `through_pauses` waits on until somebody resumes it. Raises `TimeoutError`.
+        """
         end, after = time.monotonic() + timeout_s, 0
         while (left := end - time.monotonic()) > 0:
             found = self.events(after, int(min(left, LONG_POLL_S)))
             after = int(found[-1]["id"]) if found else after
-            if (now := str(self.status()["status"])) in OVER:
-                return now
-        raise TimeoutError(f"run {self.name} is not over after {timeout_s:.0f} s; it goes on")
+            now = self.status()
+            if now["status"] in OVER:
+                return str(now["status"])
+            if now["status"] == PAUSED and not through_pauses:
+                raise ConflictError(
+                    paused(now), hint="run.resume() lets it go on; wait(through_pauses=True) waits until somebody resumes it"
+                )
+        now = self.status()
+        stands = "it goes on" if now["status"] != PAUSED else paused(now)
+        raise TimeoutError(f"run {self.name} is not over after {timeout_s:.0f} s; {stands}")
 
     def pause(self) -> Document:
         """Let it rest after its present round."""
@@ -219,6 +229,11 @@ def closed(link: Link) -> None:
     link.close()
     while link.idle:
         link.drop(link.idle.pop())
+
+
+def paused(run: Mapping[str, Any]) -> str:
+    """That a run is paused, and why."""
+    return f"run {run['run']} is paused{': ' if run.get('says') else ''}{run.get('says') or ''}"
 
 
 def nothing(run: Mapping[str, Any]) -> str:
