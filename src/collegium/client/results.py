@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from collegium import tree as T
-from collegium.algorithms import compare
+from collegium.algorithms import compare, features
 from collegium.algorithms.glm import Row, table_of
 from collegium.algorithms.metrics import METRICS, TASKS
 from collegium.errors import NotFound
@@ -82,10 +82,12 @@ class Results:
     @property
     def encoded(self) -> list[str]:
         """What the model's inputs are called."""
-        from collegium.algorithms.features import names
+        return features.names(self.columns, self.trees["features"], reference=isinstance(self.study.method, Glm))
 
-        columns = [column(name, self.study.variables[name]) for name in self.study.features]
-        return names(columns, self.trees["features"], reference=isinstance(self.study.method, Glm))
+    @property
+    def columns(self) -> list[features.Column]:
+        """The variables that the model learns from."""
+        return [column(name, self.study.variables[name]) for name in self.study.features]
 
     @property
     def fitted(self) -> bool:
@@ -94,12 +96,16 @@ class Results:
 
     @property
     def coefficients(self) -> list[Row]:
-        """A generalised linear model's table: coefficients, standard errors, intervals, p values, odds or rate ratios."""
+        """A generalised linear model's table: coefficients, standard errors, intervals, p values, odds or rate ratios.
+
+        The level that the others of its category are compared with has a row whose `reference` is true.
+        """
         if not isinstance(self.study.method, Glm):
             raise NotFound(f"method {self.study.method.kind!r} has no table of coefficients", hint="`results.trees` holds what it found")
         if "fit" not in self.trees:
             raise NotFound("the run ended before its fit, so there are no coefficients", hint="`results.trees` holds what it found")
-        return table_of(self.trees["fit"], self.encoded)
+        prepared = self.trees["features"]
+        return table_of(self.trees["fit"], features.names(self.columns, prepared), features.references(self.columns, prepared))
 
     @property
     def model(self) -> "Model":
@@ -156,7 +162,7 @@ class Results:
             "sentence": self.sentence,
             "sheet": [line._asdict() for line in self.sheet],
             "quality": plain(self.trees["compare"]["pooled"]) if "compare" in self.trees else {},
-            "coefficients": [row._asdict() for row in self.coefficients] if self.fitted else [],
+            "coefficients": [{**row._asdict(), "reference": row.reference} for row in self.coefficients] if self.fitted else [],
             "statistics": {} if self.study.method.kind != "statistics" else plain(self.trees),
             "run": dict(self.run),
         }
