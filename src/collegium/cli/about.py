@@ -47,7 +47,8 @@ def print_completion(screen: Screen, shell: str) -> None:
     kind = get_completion_class(shell)
     if kind is None:
         raise CollegiumError(f"there is no completion for {shell!r}")
-    click.echo(kind(collegium, {}, "collegium", "_COLLEGIUM_COMPLETE").source())
+    script = kind(collegium, {}, "collegium", "_COLLEGIUM_COMPLETE").source()
+    screen.show({"shell": shell, "script": script}, script)
 
 
 def welcome(screen: Screen) -> None:

@@ -14,7 +14,7 @@ def text(results: Results, screen: Screen) -> str:
     """The headline, whatever it is, and the tables behind it."""
     if isinstance(results.study.method, Statistics):
         return results.text(width=shutil.get_terminal_size().columns)
-    parts = [results.sentence]
+    parts = [screen.filled(results.sentence)]
     if results.sheet:
         parts.append(f"{results.metric}, 95 % intervals\n{screen.table(*lines(results))}")
     if results.fitted:
