@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from collegium import tree as T
 from collegium.algorithms.averaging import Learner
+from collegium.algorithms.columns import texts
 from collegium.client.results import Figure, Results
 from collegium.client.tables import table, together
 from collegium.engine.run import Run, Stage
@@ -58,10 +59,11 @@ def simulate(
     """
     if not sites:
         raise DataError("there is no site to simulate", hint="give a mapping of names to tables")
-    what = reading(study)
-    patient = patient or (what.patient if isinstance(what, Study) else "")
-    tables = {name: rows_of(name, source, what, patient) for name, source in sites.items()}
-    chosen = what if isinstance(what, Study) else judged(what.study(tables, y))
+    chosen = reading(study)
+    if not isinstance(chosen, Study):
+        drawn, sites = drafted(chosen, sites, y, patient)
+        chosen = judged(drawn)
+    tables = {name: rows_of(name, source, chosen, patient or chosen.patient) for name, source in sites.items()}
     if seed is not None:
         chosen = chosen.model_copy(update={"seed": seed})
     try:
@@ -71,6 +73,21 @@ def simulate(
         if not (own and "column 'y'" in str(e)):
             raise
         raise type(e)(str(e).replace("column 'y'", own), hint=e.hint) from None  # the stages know the outcome as y
+
+
+def drafted(estimator: Estimator, sites: Mapping[str, Any], y: str, patient: str = "") -> tuple[Study, dict[str, Table]]:
+    """The study that an estimator fits to the sites' tables, and the tables with the outcome as that study writes it.
+
+    From here on it goes the way of every study: checked and cleaned at each site before anything is computed.
+    """
+    ready = {name: table(source, patient=patient, name=f"site {name!r}") for name, source in sites.items()}
+    study = estimator.study(ready, y)
+    return study, {name: labelled(rows, y, study) for name, rows in ready.items()}
+
+
+def labelled(t: Table, target: str, study: Study) -> Table:
+    """The table with its outcome as the manifest writes it: codes such as 1 and 2 become text."""
+    return t.with_columns(**{target: texts(t, target)}) if study.variables[target].categories else t
 
 
 def judged(study: Study) -> Study:
@@ -88,18 +105,17 @@ def reading(study: "Study | Estimator | Mapping[str, Any] | str | os.PathLike[st
     return manifest.read(study) if isinstance(study, Mapping | str) else study
 
 
-def rows_of(name: str, source: Any, what: "Study | Estimator", patient: str) -> Table:
-    """A site's table; for a study checked and read as the site itself would, by `data.files` and `data.quality`."""
-    if not isinstance(what, Study):
-        return table(source, patient=patient, name=f"site {name!r}")
-    from collegium import recipes  # local: an estimator's tables in memory need neither connectors nor recipes
+def rows_of(name: str, source: Any, study: Study, patient: str) -> Table:
+    """A site's table, checked and read as the site itself would, by `data.files` and `data.quality`."""
+    from collegium import recipes  # local: whoever only asks for help waits for neither connectors nor recipes
     from collegium.data import files, quality
 
-    found = files.read(Path(source), what, patient=patient) if isinstance(source, str | os.PathLike) else table(source, patient=patient)
+    file = isinstance(source, str | os.PathLike)
+    found = files.read(Path(source), study, patient=patient) if file else table(source, patient=patient, name=f"site {name!r}")
     try:
-        if isinstance(what.method, Averaging):
-            found, _ = recipes.find(what.method.recipe).clean(what, found)
-        return quality.ready(found, what)
+        if isinstance(study.method, Averaging):
+            found, _ = recipes.find(study.method.recipe).clean(study, found)
+        return quality.ready(found, study)
     except DataError as e:
         raise DataError(f"site {name!r}: {e}", hint=e.hint) from None
 
