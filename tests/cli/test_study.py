@@ -15,6 +15,10 @@ SITES = [part for name in ("east", "north", "west") for part in ("--site", name)
 def test_a_study_from_its_file_to_its_report(house: Household, tmp_path: Path):
     there = ("--folder", house.hub)
     assert "No study yet" in speak("study", "list", *there).out
+    spoken = speak("study", "start", house.folder / "study.yaml", *SITES, "--dry-run", *there)
+    assert spoken.code == 0, spoken.err
+    assert "Compare and test" in spoken.out
+    assert "No study yet" in speak("study", "list", *there).out
     spoken = speak("study", "start", house.folder / "study.yaml", *SITES, "--json", *there)
     assert spoken.code == 0, spoken.err
     run, study = (spoken.document["data"][name] for name in ("run", "study"))

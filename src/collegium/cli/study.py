@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
-from collegium.cli import settings, sheet
+from collegium.cli import dry, settings, sheet
 from collegium.cli.shell import Screen, command
 from collegium.cli.watch import follow
 from collegium.client.connect import connect
 from collegium.client.network import Network
 from collegium.errors import NotFound
+from collegium.study import manifest
 
 FOLDER = click.Option(["--folder"], metavar="FOLDER", help="the coordinator's folder; else the one this user made last")
 URL = click.Option(["--url"], metavar="URL", help="the coordinator's address, with --key, from another machine")
@@ -49,15 +50,20 @@ def shown(screen: Screen, study: str, **there: Any) -> None:
     screen.show(found, f"{text}\ndigest {found['study']}\nruns {runs or 'none'}")
 
 
-def started(screen: Screen, study: str, site: tuple[str, ...], watch: bool, **there: Any) -> None:
+def started(screen: Screen, study: str, site: tuple[str, ...], watch: bool, dry_run: bool, **there: Any) -> None:
     """Submit a manifest, or name a study that was submitted, and start a run.
 
-    STUDY is a file, or a study's digest or its first letters. All sites that have joined take part, or those of --site.
+    STUDY is a file, or a study's digest or its first letters. All sites that have joined take part, or those of --site. With
+    --dry-run nothing is submitted or started: it says which sites would be asked, and what each would send at most.
     """
     path = Path(study)
     if not path.is_file() and (path.suffix in (".yaml", ".yml", ".json") or path.name != study):
         raise NotFound(f"there is no file {study!r}", hint="check the path; or name a study that was submitted: collegium study list")
     with network(**there) as net:
+        if dry_run:
+            read = manifest.read(path.read_text() if path.is_file() else net.study(study)["manifest"])
+            screen.show(*dry.asked(screen, read, net.sites(), site))
+            return
         name = net.submit(path) if path.is_file() else str(net.study(study)["study"])
         run = net.start(name, site)
         found = {"study": name, "run": run.name}
@@ -126,6 +132,7 @@ start = command(
     click.Argument(["study"]),
     click.Option(["--site"], multiple=True, metavar="NAME", help="a site that takes part; once for each; else all"),
     click.Option(["--watch"], is_flag=True, help="follow the run until it is over"),
+    click.Option(["--dry-run"], is_flag=True, help="say what would be asked of whom, and start nothing"),
     *THERE,
 )
 watch = command("watch", watched, RUN, click.Option(["--jsonl"], is_flag=True, help="one JSON line for each event"), *THERE)
