@@ -12,6 +12,8 @@ import sys
 import termios
 from typing import Any, NamedTuple
 
+from click.shell_completion import ShellComplete
+
 from collegium.cli.shell import execute
 from collegium.cli.tree import collegium
 
@@ -53,3 +55,10 @@ def at_terminal(*arguments: object, columns: int = 80, lines: int = 40) -> str:
         os.close(person)
         process.wait(30)
     return seen.decode().replace("\r\n", "\n")
+
+
+def offered(*words: object) -> list[str]:
+    """What the shell is told to offer for the last of these words: names, or "<file>" and "<dir>" for what it finds by itself."""
+    *before, last = map(str, words)
+    found = ShellComplete(collegium, {}, "collegium", "_COLLEGIUM_COMPLETE").get_completions(before, last)
+    return [one.value if one.type == "plain" else f"<{one.type}>" for one in found]

@@ -39,7 +39,11 @@ def print_version(screen: Screen) -> None:
 
 
 def print_completion(screen: Screen, shell: str) -> None:
-    """Print a script that completes commands; add `eval "$(collegium completion bash)"` to your shell's start file."""
+    """Print a script that completes commands; add `eval "$(collegium completion bash)"` to your shell's start file.
+
+    It completes commands, options, files, and names: runs, studies and sites by asking the coordinator, which may take a second and
+    a half, tables and folders by looking here. Where nothing answers it offers nothing.
+    """
     from click.shell_completion import get_completion_class
 
     from collegium.cli.tree import collegium

@@ -80,5 +80,5 @@ use = command(
     click.Argument(["folder"], type=FOLDER),
     click.Option(["--data"], type=FILE, required=True, help="the file with the patients"),
     click.Option(["--patient"], default="", metavar="COLUMN", help="what this file calls the column that names the patient"),
-    click.Option(["--out"], metavar="FILE", help="write all estimates as CSV"),
+    click.Option(["--out"], metavar="FILE", type=click.Path(), help="write all estimates as CSV"),
 )

@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import Any, NamedTuple, TypeAlias
 
 import click
+from click.shell_completion import CompletionItem
 
 from collegium.errors import CollegiumError
 
@@ -191,6 +192,10 @@ class Group(click.Group):
             hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(self.branch.below)}"
             raise click.UsageError(f"there is no command {args[0]!r}; {hint}", ctx)
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        below = [CompletionItem(name, help=found.says) for name, found in self.branch.below.items() if name.startswith(incomplete)]
+        return below + click.Command.shell_complete(self, ctx, incomplete)  # not click's own way, which loads every command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -101,6 +101,6 @@ simulate = command(
     click.Option(["--seed"], type=click.IntRange(0), help="in place of the study's own seed"),
     click.Option(["--repeat"], type=click.IntRange(1, 1000), default=1, help="run it so often, each time with the next seed"),
     click.Option(["--pooled/--no-pooled"], default=True, help="also train on all rows in one place"),
-    click.Option(["--save"], metavar="FOLDER", help="keep the model of the last run"),
-    click.Option(["--report"], metavar="FILE", help="write the last run's report as HTML"),
+    click.Option(["--save"], metavar="FOLDER", type=click.Path(), help="keep the model of the last run"),
+    click.Option(["--report"], metavar="FILE", type=click.Path(), help="write the last run's report as HTML"),
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from collegium.cli import dry, settings, sheet
+from collegium.cli import complete, dry, settings, sheet
 from collegium.cli.shell import Screen, command
 from collegium.cli.watch import follow
 from collegium.client.connect import connect
@@ -15,12 +15,15 @@ from collegium.client.network import Network
 from collegium.errors import NotFound
 from collegium.study import manifest
 
-FOLDER = click.Option(["--folder"], metavar="FOLDER", help="the coordinator's folder; else the one this user made last")
+PATH = click.Path()
+FOLDER = click.Option(
+    ["--folder"], metavar="FOLDER", shell_complete=complete.COORDINATORS, help="the coordinator's folder; else the one this user made last"
+)
 URL = click.Option(["--url"], metavar="URL", help="the coordinator's address, with --key, from another machine")
-KEY = click.Option(["--key"], metavar="FILE", help="the key to sign with, for --url")
+KEY = click.Option(["--key"], metavar="FILE", type=PATH, help="the key to sign with, for --url")
 WHICH = click.Option(["--coordinator"], default="", metavar="FINGERPRINT", help="which coordinator is meant, for --url")
 THERE = (FOLDER, URL, KEY, WHICH)
-RUN = click.Argument(["run"], default="")
+RUN = click.Argument(["run"], default="", shell_complete=complete.RUNS)
 
 
 def network(folder: str | None, url: str | None, key: str | None, coordinator: str) -> Network:
@@ -125,12 +128,14 @@ def reported(screen: Screen, run: str, out: str | None, **there: Any) -> None:
 
 
 list_studies = command("list", listed, *THERE)
-show = command("show", shown, click.Argument(["study"]), *THERE)
+show = command("show", shown, click.Argument(["study"], shell_complete=complete.STUDIES), *THERE)
 start = command(
     "start",
     started,
-    click.Argument(["study"]),
-    click.Option(["--site"], multiple=True, metavar="NAME", help="a site that takes part; once for each; else all"),
+    click.Argument(["study"], shell_complete=complete.MANIFESTS),
+    click.Option(
+        ["--site"], multiple=True, metavar="NAME", shell_complete=complete.SITES, help="a site that takes part; once for each; else all"
+    ),
     click.Option(["--watch"], is_flag=True, help="follow the run until it is over"),
     click.Option(["--dry-run"], is_flag=True, help="say what would be asked of whom, and start nothing"),
     *THERE,
@@ -139,5 +144,9 @@ watch = command("watch", watched, RUN, click.Option(["--jsonl"], is_flag=True, h
 pause = command("pause", turn("pause", "rests after its present round."), RUN, *THERE)
 resume = command("resume", turn("resume", "goes on."), RUN, *THERE)
 stop = command("stop", turn("stop", "is stopped; what it has learned is kept."), RUN, *THERE)
-results = command("results", found, RUN, click.Option(["--save"], metavar="FOLDER", help="keep the model in this folder"), *THERE)
-report = command("report", reported, RUN, click.Option(["--out"], metavar="FILE", help="the file to write; else report-RUN.html"), *THERE)
+results = command(
+    "results", found, RUN, click.Option(["--save"], metavar="FOLDER", type=PATH, help="keep the model in this folder"), *THERE
+)
+report = command(
+    "report", reported, RUN, click.Option(["--out"], metavar="FILE", type=PATH, help="the file to write; else report-RUN.html"), *THERE
+)
