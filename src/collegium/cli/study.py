@@ -10,6 +10,7 @@ import click
 from collegium.cli import complete, dry, settings, sheet
 from collegium.cli.shell import Screen, command
 from collegium.cli.watch import follow
+from collegium.client import first as starts
 from collegium.client.connect import connect
 from collegium.client.network import Network
 from collegium.errors import NotFound
@@ -53,11 +54,13 @@ def shown(screen: Screen, study: str, **there: Any) -> None:
     screen.show(found, f"{text}\ndigest {found['study']}\nruns {runs or 'none'}")
 
 
-def started(screen: Screen, study: str, site: tuple[str, ...], watch: bool, dry_run: bool, **there: Any) -> None:
+def started(screen: Screen, study: str, site: tuple[str, ...], first: str, watch: bool, dry_run: bool, **there: Any) -> None:
     """Submit a manifest, or name a study that was submitted, and start a run.
 
     STUDY is a file, or a study's digest or its first letters. All sites that have joined take part, or those of --site. With
-    --dry-run nothing is submitted or started: it says which sites would be asked, and what each would send at most.
+    --dry-run nothing is submitted or started: it says which sites would be asked, and what each would send at most. Training
+    begins from weights drawn at random, or from those of a model, which --first names: a folder that `study results --save` or
+    `simulate --save` wrote, or a safetensors file with the arrays 0/weight, 0/bias and so on.
     """
     path = Path(study)
     if not path.is_file() and (path.suffix in (".yaml", ".yml", ".json") or path.name != study):
@@ -65,10 +68,12 @@ def started(screen: Screen, study: str, site: tuple[str, ...], watch: bool, dry_
     with network(**there) as net:
         if dry_run:
             read = manifest.read(path.read_text() if path.is_file() else net.study(study)["manifest"])
+            if first:
+                starts.first(first, read)
             screen.show(*dry.asked(screen, read, net.sites(), site))
             return
         name = net.submit(path) if path.is_file() else str(net.study(study)["study"])
-        run = net.start(name, site)
+        run = net.start(name, site, first=first)
         found = {"study": name, "run": run.name}
         text = f"run {run.name} of study {name[:12]} has started.\nFollow it: collegium study watch {run.name}"
         if watch:
@@ -136,6 +141,7 @@ start = command(
     click.Option(
         ["--site"], multiple=True, metavar="NAME", shell_complete=complete.SITES, help="a site that takes part; once for each; else all"
     ),
+    click.Option(["--first"], default="", metavar="MODEL", type=PATH, help="a model's folder or weights, from which training begins"),
     click.Option(["--watch"], is_flag=True, help="follow the run until it is over"),
     click.Option(["--dry-run"], is_flag=True, help="say what would be asked of whom, and start nothing"),
     *THERE,

@@ -13,6 +13,7 @@ import html
 import os
 import time
 from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,11 +23,12 @@ import numpy as np
 from collegium import tree as T
 from collegium import wire
 from collegium.canonical import canonical
+from collegium.client import first as starts
 from collegium.client.names import pick
 from collegium.client.results import STANDS, Results
 from collegium.client.simulate import reading
 from collegium.errors import ConflictError
-from collegium.site.link import LONG_POLL_S, Link
+from collegium.site.link import BYTES, LONG_POLL_S, Link
 from collegium.site.transfer import Cache
 from collegium.study import manifest
 from collegium.study.manifest import Study
@@ -85,10 +87,25 @@ class Network:
         titled = [digest for digest, title in known.items() if title == name]
         return self.ask(f"/v1/studies/{titled[-1] if titled else pick(name, known, 'study')}")
 
-    def start(self, study: Any, sites: Collection[str] = ()) -> "Run":
-        """Start a run of a study (its digest, or what `submit` takes), at all sites or at these."""
+    def start(self, study: Any, sites: Collection[str] = (), *, first: "str | os.PathLike[str]" = "") -> "Run":
+        """Start a run of a study (its digest, or what `submit` takes), at all sites or at these.
+
+        `first` is a model's folder, or a safetensors file, whose weights training begins from.
+        """
         digest = study if isinstance(study, str) and is_digest(study) else self.submit(study)
-        return Run(self, str(self.order(f"/v1/studies/{digest}/start", {"sites": sorted(sites)} if sites else {})["run"]))
+        asked: Document = {"sites": sorted(sites)} if sites else {}
+        if first:
+            asked["first"] = self.bring(starts.first(first, manifest.read(self.study(digest)["manifest"])))
+        return Run(self, str(self.order(f"/v1/studies/{digest}/start", asked)["run"]))
+
+    def bring(self, first: starts.First) -> str:
+        """Upload first weights, going on where a cut line left them; their digest."""
+        digest, of, at = first.digest, first.path.stat().st_size, 0
+        while at < of:
+            start, piece = next(first.pieces(at))
+            call = partial(self.link.call, "PUT", f"/v1/first/{digest}", query=f"at={start}&of={of}", body=piece, kind=BYTES)
+            at = int(self.link.steadily(call).json()["bytes"])
+        return digest
 
     def run(self, name: str = "") -> "Run":
         """A run by its name, or the first letters of it; the newest one without."""
