@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 
-from collegium.algorithms.features import Column, encode, encoded, features, names
+from collegium.algorithms.features import Column, encode, encoded, features, names, references
 from collegium.algorithms.glm import FAMILIES, glm, table_of
 from collegium.errors import DataError, RunError, StudyError
 from collegium.simulation.local import simulate
@@ -105,6 +105,9 @@ def test_heart_failure_by_payer_is_statsmodels_on_all_rows(heart_failure, family
     same_fit(found, family, x, table[outcome])
     rows = table_of(found, names(columns, given["features"], reference=True))
     assert len(rows) == x.shape[1] + 1
+    whole = table_of(found, names(columns, given["features"]), references(columns, given["features"]))
+    assert [row for row in whole if not row.reference] == rows
+    assert [row.coef for row in whole if row.reference] == [0.0] * (len(whole) - len(rows))
 
 
 def test_heart_failure_records_in_raw_units():

@@ -20,4 +20,6 @@ def test_alone_it_says_what_to_do_next(tmp_path: Path):
 def test_version_and_completion():
     assert speak("version", "--json").document["data"]["collegium"]
     assert "_COLLEGIUM_COMPLETE" in speak("completion", "zsh").out
+    found = speak("completion", "bash", "--json").document["data"]
+    assert found == {"shell": "bash", "script": speak("completion", "bash").out[:-1]}
     assert speak("completion", "tcsh").code == 2

@@ -1,12 +1,14 @@
 """`collegium model`: a model saved by a simulation is found, read and used."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from collegium.cli.model import shortened
 from collegium.client.simulate import simulate
-from tests.cli.speak import speak
+from tests.cli.speak import at_terminal, speak
 
 RNG = np.random.default_rng(8)
 STUDY = {
@@ -38,6 +40,21 @@ def test_a_model_is_listed_read_and_used(model: Path):
     assert "out of range" in rows[3]["note"]
     assert speak("model", "use", model, "--data", "new.csv", "--out", "scored.csv").code == 0
     assert len(Path("scored.csv").read_text().splitlines()) == 5
+
+
+def test_a_headline_is_shortened_by_whole_words(model: Path):
+    assert shortened("word " * 12 + "end") == "word " * 11 + "..."
+    assert shortened("Nobody was held out.") == "Nobody was held out."
+
+
+def test_on_a_narrow_terminal_a_path_is_whole_and_no_word_is_cut(model: Path):
+    seen = at_terminal("model", "list", model.parent, columns=60)
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in seen.splitlines() if line.startswith("│")]
+    columns = list(zip(*rows, strict=True))
+    assert "".join(columns[0]) == str(model)
+    headline = json.loads((model / "card.json").read_text())["quality"]["headline"]
+    assert " ".join(columns[3]).strip() == shortened(headline)
+    assert {len(line) for line in seen.splitlines() if line.startswith("│")} == {60}
 
 
 def test_a_folder_without_a_model_is_said(tmp_path: Path):

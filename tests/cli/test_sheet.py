@@ -23,3 +23,12 @@ def test_a_fit_is_shown_with_odds_ratios():
     assert "odds ratio" in text
     assert "<0.0001" in text
     assert "Nobody was held out" in text
+
+
+def test_the_level_that_others_are_compared_with_is_a_line():
+    kinds = {**STUDY["variables"], "sex": {"kind": "category", "categories": ["F", "M"]}}
+    sex, ill = np.where(RNG.random(300) < 0.6, "F", "M"), (RNG.random(300) < 0.5).astype(float)
+    rows = {"age": RNG.normal(60, 10, 300), "sex": sex, "ill": ill}
+    shown, _ = sheet.coefficients(simulate({**STUDY, "variables": kinds}, {"a": rows}))
+    assert shown[2] == ["sex=F", "0", "", "reference", "", "1"]
+    assert shown[3][0] == "sex=M"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from collegium.cli.household import Household
-from tests.cli.speak import speak
+from tests.cli.speak import offered, speak
 
 pytestmark = pytest.mark.system
 SITES = [part for name in ("east", "north", "west") for part in ("--site", name)]  # another test invites one that never serves
@@ -14,6 +14,10 @@ SITES = [part for name in ("east", "north", "west") for part in ("--site", name)
 
 def test_a_study_from_its_file_to_its_report(house: Household, tmp_path: Path):
     there = ("--folder", house.hub)
+    assert "No study yet" in speak("study", "list", *there).out
+    spoken = speak("study", "start", house.folder / "study.yaml", *SITES, "--dry-run", *there)
+    assert spoken.code == 0, spoken.err
+    assert "Compare and test" in spoken.out
     assert "No study yet" in speak("study", "list", *there).out
     spoken = speak("study", "start", house.folder / "study.yaml", *SITES, "--json", *there)
     assert spoken.code == 0, spoken.err
@@ -25,6 +29,8 @@ def test_a_study_from_its_file_to_its_report(house: Household, tmp_path: Path):
     assert {one["schema_version"] for one in events} == {1}
     assert speak("study", "watch", run, "--json", *there).document["data"]["status"] == "finished"
     assert speak("study", "list", *there, "--json").document["data"]["runs"][0]["status"] == "finished"
+    assert offered("study", "results", *there, run[:3]) == [run]
+    assert offered("study", "show", *there, study[:3]) == [study[:12]]
     assert f"digest {study}" in speak("study", "show", study[:8], *there).out
     spoken = speak("study", "results", run, "--save", tmp_path / "model", *there)
     assert "Mean over hospitals" in spoken.out
@@ -49,12 +55,19 @@ def test_a_run_is_held_and_ended(house: Household):
     assert absent.code == 6
     assert "there is no file 'nofile.yaml'" in absent.err
     assert speak("study", "resume", run, *there).code == 0
-    assert speak("study", "results", run, *there).code == 7
+    spoken = speak("study", "results", run, *there)
+    assert (spoken.code, spoken.err.splitlines()[0]) == (7, f"error: run {run} goes on; it has no results")
     assert speak("study", "stop", run, *there).code == 1  # it asks, and nobody answers
     assert speak("study", "stop", run, "--yes", *there).code == 0
     spoken = speak("study", "watch", run, *there)
     assert spoken.code == 1
     assert "was stopped" in spoken.err
+    assert f"collegium study report {run}" in speak("study", "results", run, *there).err
+    spoken = speak("study", "report", run, "--json", *there)
+    assert spoken.document["data"]["file"] == f"report-{run}.html", spoken.err
+    page = Path(f"report-{run}.html").read_text()
+    assert "This run was stopped: stopped on request. It has no results." in page
+    assert "started with 3 sites: east, north, west" in page
     assert speak("study", "watch", "zzzz", *there).code == 6
 
 

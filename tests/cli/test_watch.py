@@ -46,7 +46,8 @@ class Rests(Run):
         self.name, self.left = "r1", [["paused", "resumed", "round"], ["paused"]]
 
     def status(self) -> dict[str, Any]:
-        return {"status": "running", "says": ""} if self.left else {"status": "paused", "says": "2 of 3 hospitals are away"}
+        stands = {"status": "running", "says": ""} if self.left else {"status": "paused", "says": "2 of 3 hospitals are away"}
+        return {"run": self.name, **stands}
 
     def events(self, after: int = 0, wait_s: int = 0) -> list[dict[str, Any]]:
         return [{"id": after + at, "kind": kind, "says": kind, "at": "2026-01-02T03:04:05Z"} for at, kind in enumerate(self.left.pop(0), 1)]

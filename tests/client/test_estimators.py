@@ -42,6 +42,16 @@ def test_coefficients_are_those_of_the_pooled_rows(estimator, target: str, famil
     assert [row.name for row in model.summary_] == ["intercept", "age", "pressure"]
 
 
+def test_the_level_that_others_are_compared_with_stands_in_the_table():
+    ward = RNG.choice(["heart", "lung", "surgery"], ROWS, p=[0.3, 0.5, 0.2])
+    model = LogisticRegression().fit({"a": FRAME[["age", "ill"]].assign(ward=ward)}, y="ill")
+    assert [row.name for row in model.summary_] == ["intercept", "age", "ward=heart", "ward=lung", "ward=surgery"]
+    [lung] = [row for row in model.summary_ if row.reference]
+    assert lung == ("ward=lung", 0.0, None, None, None, None, None, 1.0, None, None)
+    assert model.names_ == ["age", "ward=heart", "ward=surgery"]
+    assert [row.coef for row in model.summary_ if not row.reference] == [model.intercept_, *model.coef_]
+
+
 def test_classes_keep_the_callers_own_labels():
     frame = FRAME[["age", "pressure"]].assign(state=np.where(ILL == 1, "sick", "healthy"))
     model = LogisticRegression().fit({"a": frame[:300], "b": frame[300:]}, y="state")

@@ -120,19 +120,30 @@ def test_a_run_over_https_ends_as_the_simulation(house: Household, rows: dict[st
 
 
 @pytest.mark.system
-def test_a_run_without_answers_can_be_held_and_ended(house: Household):
+def test_a_run_without_answers_can_be_held_and_ended(house: Household, tmp_path: Path):
     there = house.network
     assert there is not None
     run = there.start({**STUDY, "title": "Nobody answers"})  # the agents have left after their one run
     run.pause()
     assert run.status()["status"] == "paused"
+    with pytest.raises(ConflictError, match=f"run {run.name} is paused: paused on request") as refused:
+        run.wait()
+    assert "through_pauses=True" in refused.value.hint
+    with pytest.raises(TimeoutError, match=f"not over after 1 s; run {run.name} is paused: paused on request"):
+        run.wait(1.1, through_pauses=True)
     run.resume()
     with pytest.raises(TimeoutError, match="goes on"):
         run.wait(1.5)
-    with pytest.raises(ConflictError, match="no results"):
+    with pytest.raises(ConflictError, match="goes on; it has no results"):
         run.results()
-    run.stop()
-    assert run.wait(5) == "stopped"
+    run.pause()
+    ending = threading.Timer(0.5, run.stop)
+    ending.start()
+    assert run.wait(20, through_pauses=True) == "stopped"
+    ending.join()
+    with pytest.raises(ConflictError, match="was stopped: stopped on request; it has no results"):
+        run.results()
+    assert "paused on request" in run.report(tmp_path / "report.html").read_text()
     assert isinstance(there.run(), Run)
 
 

@@ -44,8 +44,20 @@ def test_what_a_study_does_not_have_is_said(found: Results):
     empty = Results(manifest.read(STUDY), {})
     assert empty.sheet == []
     assert "Nobody was held out" in empty.sentence
-    with pytest.raises(NotFound, match="trains no model"):
+    with pytest.raises(NotFound, match="ended before it had a model"):
         _ = empty.params
+    statistics = {name: STUDY[name] for name in ("title", "purpose", "variables")} | {"method": {"kind": "statistics"}}
+    with pytest.raises(NotFound, match="trains no model"):
+        _ = Results(manifest.read(statistics), {}).params
+
+
+def test_a_run_that_ended_before_its_fit_says_so():
+    fit = manifest.read({**STUDY, "method": {"kind": "glm"}})
+    early = Results(fit, {}, run={"status": "stopped", "says": "stopped on request."})
+    assert early.sentence.startswith("The run was stopped: stopped on request. It did not get as far as a comparison")
+    assert early.to_dict()["coefficients"] == []
+    with pytest.raises(NotFound, match="no coefficients"):
+        _ = early.coefficients
 
 
 def test_figures_are_written_for_people():

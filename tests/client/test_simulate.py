@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collegium.client.estimators import LogisticRegression
+from collegium import tree as T
+from collegium.client.estimators import LogisticRegression, MLPClassifier
 from collegium.client.simulate import simulate
 from collegium.errors import DataError, NotFound
 from collegium.study import manifest
@@ -76,6 +77,25 @@ def test_an_estimator_that_holds_nobody_out_is_compared_all_the_same():
     assert [row.name for row in found.sheet[2:]] == ["north", "south", "tiny"]
     assert None not in (found.sheet[2].alone, found.sheet[2].joint, found.sheet[2].pooled)
     assert found.study.held_out.test == 2
+
+
+def test_an_estimator_goes_the_way_of_every_study():
+    """Codes as outcome, an impossible category, a missing value: `simulate` and `fit` clean them alike, and tell it alike."""
+    rows = {
+        name: {**columns, "ill": columns["ill"] + 1, "ward": RNG.choice(["A", "B"], len(columns["age"]))} for name, columns in SITES.items()
+    }
+    rows["north"]["ward"][:4] = "Z"
+    rows["south"]["age"][:3] = np.nan
+    for model in (LogisticRegression(held_out=3), MLPClassifier(rounds=2, hidden=(), held_out=3)):
+        with pytest.warns(UserWarning, match="'ward' holds rare categories in 4 rows") as told:
+            fitted = model.fit(rows, y="ill")
+        with pytest.warns(UserWarning, match="'ward' holds rare categories in 4 rows") as again:
+            found = simulate(model, rows, y="ill", pooled=False)
+        assert found.study == fitted.study_
+        assert T.flatten(found.trees["fit"]).keys() == T.flatten(fitted.results_.trees["fit"]).keys()
+        for leaf, value in T.flatten(found.trees["fit"]).items():
+            np.testing.assert_array_equal(value, T.flatten(fitted.results_.trees["fit"])[leaf])
+        assert {one.filename for one in [*told, *again]} == {__file__}
 
 
 def test_the_site_with_the_fault_is_named():

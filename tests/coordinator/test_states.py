@@ -1,5 +1,7 @@
 """A place comes back from its frames as it was, and nothing that is kept already is written again."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +99,15 @@ def test_the_same_state_is_not_written_again(blobs: Blobs):
     kept = states.keep(place_of({"w": np.ones(3)}), sharing("w"), None, blobs)
     asked = states.keep(course.again(kept.run), sharing("w"), kept, blobs)
     assert (asked.new, asked.run.place.attempt, asked.refs) == ((), 2, kept.refs)
+
+
+def test_how_often_a_round_was_ranged_outlives_a_restart(blobs: Blobs):
+    kept = states.keep(replace(place_of({"w": np.ones(3)}), ranged=2), sharing("w"), None, blobs)
+    asked = states.keep(course.again(kept.run), sharing("w"), kept, blobs)
+    assert again(asked, blobs).ranged == 2
+    old = {name: value for name, value in json.loads(states.text(asked)).items() if name != "ranged"}
+    layout = asked.run.layout
+    assert states.recall(json.dumps(old), asked.run.place, layout, layout, asked.frames, blobs).run.ranged == 1
 
 
 def test_the_last_frame_holds_the_results_but_not_what_was_given(blobs: Blobs):

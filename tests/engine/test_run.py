@@ -89,7 +89,7 @@ def test_values_beyond_the_range_are_asked_again_not_summed_wrong():
 def test_a_run_that_keeps_being_clipped_stops_and_says_so():
     stages = [Stage("grow", grower(), 9, EMPTY)]
     run = turn(turn(course.begin(stages, 2), stages), stages)
-    run = replace(run, place=run.place._replace(attempt=course.RANGINGS))
+    run = replace(run, ranged=course.RANGINGS)
     with pytest.raises(RunError, match="stage 'grow', round 2: 1e\\+02 % of the numbers were larger than the range"):
         turn(run, stages)
 
@@ -99,6 +99,19 @@ def test_an_abandoned_round_is_asked_again():
     run = course.again(course.begin(stages, 2))
     assert run.place == Place(0, 1, 2, "sum")
     assert turn(run, stages).place == Place(0, 2, 1, "sum")
+
+
+def test_a_round_that_was_given_up_may_still_take_new_ranges():
+    """Hospitals that were away have nothing to do with numbers that grow: only rangings are counted."""
+    stages = [Stage("grow", grower(), 9, EMPTY)]
+    run = turn(turn(course.begin(stages, 2), stages), stages)
+    for _ in range(course.RANGINGS):
+        run = course.again(run)
+    run = turn(run, stages)  # clipped
+    assert (run.place, run.ranged) == (Place(0, 2, course.RANGINGS + 2, "range"), 2)
+    run = course.again(run)
+    run = turn(turn(run, stages), stages)
+    assert (run.place, run.ranged) == (Place(0, 3, 1, "sum"), 1)
 
 
 def test_a_sum_of_another_number_of_sites_is_not_used():

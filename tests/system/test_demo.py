@@ -54,6 +54,20 @@ def test_an_interrupt_leaves_no_process_behind(tmp_path: Path):
     assert alive(str(tmp_path)) == []
 
 
+def test_a_demo_that_is_killed_leaves_no_process_behind(tmp_path: Path):
+    command = [sys.executable, "-m", "collegium.cli", "demo", "--folder", str(tmp_path / "demo"), *OWN[:-1], "1000"]
+    written(tmp_path / "own.csv")
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as parent:
+        assert parent.stderr
+        assert any("fit: round" in line for line in parent.stderr)  # by now the hospitals' workers train
+        assert len(alive(str(tmp_path))) > 4
+        parent.kill()
+    end = time.monotonic() + 20
+    while alive(str(tmp_path)) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert alive(str(tmp_path)) == []
+
+
 def alive(folder: str) -> list[str]:
     """Processes that were told of this folder, or stand in it."""
     found = []

@@ -6,6 +6,8 @@ import time
 import numpy as np
 import pytest
 
+from collegium import tree as T
+from collegium.client.simulate import simulate
 from tests.system.federation import STUDY, Federation, hospital, in_process
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.network]
@@ -42,6 +44,25 @@ def test_a_run_over_https_gives_the_bytes_of_a_run_in_one_process(tmp_path, stud
         federation.start_sites()
         run = federation.network.start(federation.network.submit(study))
         same(federation.finish(run), expected(wanted, federation, study))
+
+
+@pytest.mark.parametrize("moment", ["", "applied:1:2"])
+def test_a_run_that_begins_from_a_model_does_so_everywhere_alike(tmp_path, moment):
+    """Weights of one study begin another: by upload and in one process the same bytes, whatever dies on the way."""
+    with Federation(tmp_path, SITES, moment) as federation:
+        federation.start_sites()
+        files = {name: tmp_path / f"{name}.csv" for name in SITES}
+        simulate(NETWORK.replace("rounds: 6", "rounds: 9"), {"leeds": files["leeds"]}).save(tmp_path / "model")
+        run = federation.network.start(NETWORK, first=tmp_path / "model")
+        if moment:
+            assert federation.died("hub")
+            federation.start_coordinator()
+            federation.ready()
+        found, here = federation.finish(run), simulate(NETWORK, files, pooled=False, first=tmp_path / "model")
+        same(found, {path: np.asarray(leaf) for path, leaf in T.flatten(here.trees).items()})
+        without = simulate(NETWORK, files, pooled=False)
+        assert (found["fit/params/0/weight"] != np.asarray(without.params["0"]["weight"])).any()
+        assert list((federation.hub / "first").iterdir()) == []
 
 
 @pytest.mark.parametrize("state", ["asked", "spooled", "committed", "folded", "applied"])

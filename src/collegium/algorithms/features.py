@@ -233,6 +233,12 @@ def names(columns: Sequence[Column], prepared: Tree, *, reference: bool = False)
     return [level.name for level in levels(columns, prepared, reference=reference)]
 
 
+def references(columns: Sequence[Column], prepared: Tree) -> list[int]:
+    """The places among all `names` of the levels that `reference=True` drops: those that the others of a category are compared with."""
+    kept = {(level.column.name, level.place) for level in levels(columns, prepared, reference=True)}
+    return [at for at, level in enumerate(levels(columns, prepared)) if (level.column.name, level.place) not in kept]
+
+
 def encode(table: Table, columns: Sequence[Column], prepared: Tree, *, reference: bool = False) -> np.ndarray:
     """The table's columns as float64 (rows, p), as `names` calls them.
 

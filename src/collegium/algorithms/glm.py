@@ -20,7 +20,7 @@ their digits whatever the units are. Coefficients are put back into the given un
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from statistics import NormalDist
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -330,29 +330,44 @@ def summit(state: Tree, family: str, ridge: float, lead: int) -> Tree:
 
 
 class Row(NamedTuple):
-    """One coefficient as people read it; `ratio` is its exponential with 95 % limits, None for gaussian."""
+    """One coefficient as people read it; `ratio` is its exponential with 95 % limits, None for gaussian.
+
+    The level that the others of its category are compared with has a row too: nought by definition, so without an error.
+    """
 
     name: str
     coef: float
-    se: float
-    z: float
-    p: float
-    low: float
-    high: float
+    se: float | None
+    z: float | None
+    p: float | None
+    low: float | None
+    high: float | None
     ratio: float | None
     ratio_low: float | None
     ratio_high: float | None
 
+    @property
+    def reference(self) -> bool:
+        """Whether others are compared with it."""
+        return self.se is None
 
-def table_of(result: Tree, names: Sequence[str]) -> list[Row]:
-    """A result as rows: odds ratios (binomial) or rate ratios (poisson) with intervals and p values."""
-    called = ["intercept"] * int(result["intercept"]) + list(names)
-    if len(called) != len(result["coef"]):
-        raise StudyError(f"the fit has {len(result['coef']) - int(result['intercept'])} columns, {len(names)} names were given")
+
+def table_of(result: Tree, names: Sequence[str], references: Collection[int] = ()) -> list[Row]:
+    """A result as rows: odds ratios (binomial) or rate ratios (poisson) with intervals and p values.
+
+    `references` are the places among the names that have no coefficient, for they are what others are compared with.
+    """
+    lead, fitted = int(result["intercept"]), len(names) - len(references)
+    if lead + fitted != len(result["coef"]):
+        raise StudyError(f"the fit has {len(result['coef']) - lead} columns, {fitted} names were given")
     numbers = zip(*(np.asarray(result[part]).tolist() for part in ("coef", "se", "z", "p", "low", "high")), strict=True)
     gaussian = [*FAMILIES][int(result["family"])] == "gaussian"
     rows = []
-    for name, (coef, se, z, p, low, high) in zip(called, numbers, strict=True):
+    for at, name in enumerate(["intercept"] * lead + list(names), -lead):
+        if at in references:
+            rows.append(Row(name, 0.0, None, None, None, None, None, None if gaussian else 1.0, None, None))
+            continue
+        coef, se, z, p, low, high = next(numbers)
         ratios = (None, None, None) if gaussian else tuple(math.exp(min(v, 700.0)) for v in (coef, low, high))
         rows.append(Row(name, coef, se, z, p, low, high, *ratios))
     return rows

@@ -39,7 +39,11 @@ def print_version(screen: Screen) -> None:
 
 
 def print_completion(screen: Screen, shell: str) -> None:
-    """Print a script that completes commands; add `eval "$(collegium completion bash)"` to your shell's start file."""
+    """Print a script that completes commands; add `eval "$(collegium completion bash)"` to your shell's start file.
+
+    It completes commands, options, files, and names: runs, studies and sites by asking the coordinator, which may take a second and
+    a half, tables and folders by looking here. Where nothing answers it offers nothing.
+    """
     from click.shell_completion import get_completion_class
 
     from collegium.cli.tree import collegium
@@ -47,7 +51,8 @@ def print_completion(screen: Screen, shell: str) -> None:
     kind = get_completion_class(shell)
     if kind is None:
         raise CollegiumError(f"there is no completion for {shell!r}")
-    click.echo(kind(collegium, {}, "collegium", "_COLLEGIUM_COMPLETE").source())
+    script = kind(collegium, {}, "collegium", "_COLLEGIUM_COMPLETE").source()
+    screen.show({"shell": shell, "script": script}, script)
 
 
 def welcome(screen: Screen) -> None:

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import click
 
-from collegium.cli import settings
+from collegium.cli import complete, settings
 from collegium.cli.shell import Screen, command
 
-FOLDER = click.Option(["--folder"], metavar="FOLDER", help="the coordinator's folder; else the one this user made last")
+PATH = click.Path()
+FOLDER = click.Option(
+    ["--folder"], metavar="FOLDER", shell_complete=complete.COORDINATORS, help="the coordinator's folder; else the one this user made last"
+)
 
 
 def founded(screen: Screen, folder: str, url: str, title: str, host: tuple[str, ...]) -> None:
@@ -71,7 +74,7 @@ def invited(screen: Screen, name: str, folder: str | None) -> None:
 init = command(
     "init",
     founded,
-    click.Option(["--folder"], metavar="FOLDER", default="collegium-coordinator", show_default=True, help="the folder to make"),
+    click.Option(["--folder"], metavar="FOLDER", type=PATH, default="collegium-coordinator", show_default=True, help="the folder to make"),
     click.Option(["--url"], metavar="URL", required=True, help="how hospitals will reach it: https://hub.example:8443"),
     click.Option(["--title"], default="Federation", show_default=True, help="the federation's name, for people"),
     click.Option(["--host"], multiple=True, metavar="NAME", help="a further name or address for its certificate; once for each"),
@@ -82,7 +85,7 @@ serve = command(
     FOLDER,
     click.Option(["--host"], default="0.0.0.0", show_default=True, help="the address to listen on"),
     click.Option(["--port"], type=click.IntRange(0, 65535), default=0, help="the port to listen on; else that of the federation's address"),
-    click.Option(["--log-file"], metavar="FILE", help="keep a JSON log in this file"),
+    click.Option(["--log-file"], metavar="FILE", type=PATH, help="keep a JSON log in this file"),
 )
 status = command("status", told, FOLDER)
 invite = command("invite", invited, click.Argument(["name"]), FOLDER)

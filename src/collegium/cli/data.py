@@ -5,13 +5,15 @@ from pathlib import Path
 
 import click
 
-from collegium.cli import settings
+from collegium.cli import complete, settings
 from collegium.cli.shell import Screen, columns, command
 from collegium.client.names import pick
 from collegium.errors import PolicyRefusal
 from collegium.study import manifest
 
-FOLDER = click.Option(["--folder"], metavar="FOLDER", help="the site's folder; else the one this user joined last")
+FOLDER = click.Option(
+    ["--folder"], metavar="FOLDER", shell_complete=complete.SITE_FOLDERS, help="the site's folder; else the one this user joined last"
+)
 PATIENT = click.Option(["--patient"], default="", metavar="COLUMN", help="what this file calls the column that names the patient")
 FILE = click.Path(exists=True, dir_okay=False)
 
@@ -94,5 +96,12 @@ add = command(
     FOLDER,
 )
 list_tables = command("list", list_known, FOLDER)
-remove = command("remove", removed, click.Argument(["name"]), FOLDER)
-check = command("check", checked, click.Argument(["name"]), click.Argument(["study"], type=FILE), PATIENT, FOLDER)
+remove = command("remove", removed, click.Argument(["name"], shell_complete=complete.TABLES), FOLDER)
+check = command(
+    "check",
+    checked,
+    click.Argument(["name"], shell_complete=complete.TABLES_OR_FILES),
+    click.Argument(["study"], type=FILE),
+    PATIENT,
+    FOLDER,
+)

@@ -230,7 +230,9 @@ def judged(results: Results, left: Mapping[str, Mapping[str, int]], cast: Cast) 
 demo = command(
     "demo",
     demonstrated,
-    click.Option(["--folder"], metavar="FOLDER", help="where to work, and leave model and report; else a temporary folder"),
+    click.Option(
+        ["--folder"], metavar="FOLDER", type=click.Path(), help="where to work, and leave model and report; else a temporary folder"
+    ),
     click.Option(["--rounds"], type=click.IntRange(1, 10_000), default=50, show_default=True, help="rounds of training"),
     click.Option(["--data"], type=click.Path(exists=True, dir_okay=False), help="your own file, in place of the four hospitals"),
     click.Option(["--site-column"], metavar="COLUMN", help="the column of --data that names the hospital"),

@@ -141,6 +141,6 @@ new = command(
     click.Option(["--data"], type=FILE, help="a file whose columns become the variables"),
     click.Option(["--target"], metavar="COLUMN", help="the outcome; else the last column that says yes or no"),
     click.Option(["--patient"], metavar="COLUMN", help="the column that names the patient"),
-    click.Option(["--out"], default="study.yaml", show_default=True, help="the file to write"),
+    click.Option(["--out"], metavar="FILE", type=click.Path(), default="study.yaml", show_default=True, help="the file to write"),
 )
 check = command("check", checked, click.Argument(["study"], type=FILE))

@@ -96,11 +96,14 @@ class Household:
         self.start(name, "site", "serve", "--folder", str(self.folder / name), "--runs", "1")
 
     def start(self, name: str, *arguments: str) -> None:
-        """One process of our own command line. It has a session of its own: Ctrl-C reaches this process, which ends them in order."""
+        """One process of our own command line. It has a session of its own: Ctrl-C reaches this process, which ends them in order.
+
+        If this process is killed and can end nothing, the child notices by its standard input, which nobody holds open any more.
+        """
         with (self.folder / f"{name}.out").open("wb") as out:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "collegium.cli", *arguments],
-                stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, env=environment(),
+                [sys.executable, "-m", "collegium.cli.tethered", *arguments],
+                stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, env=environment(),
             )  # fmt: skip
 
     def alive(self) -> None:
@@ -134,6 +137,8 @@ class Household:
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
+                if process.stdin:
+                    process.stdin.close()
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """`collegium model`: what came out of studies, read and used at the hospital; nothing is sent."""
 
 import json
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,21 @@ from collegium.client.kept import CARD, RESULTS, complete
 
 FOLDER = click.Path(exists=True, file_okay=False)
 FILE = click.Path(exists=True, dir_okay=False)
+HEADLINE = 60  # letters of it in a list; `model show` has all
 SHOWN = 10  # rows on the screen; all of them go into a file
 
 
 def listed(screen: Screen, folder: str) -> None:
     """List the models in a folder and the folders below it; a site's folder holds those of its runs."""
     found = list(models(Path(folder)))
-    rows = [(path, card["title"], card["trained_on"]["sites"], card["quality"]["headline"][:60]) for path, card in found]
+    rows = [(path, card["title"], card["trained_on"]["sites"], shortened(card["quality"]["headline"])) for path, card in found]
     text = screen.table(rows, ("folder", "title", "hospitals", "how good")) if rows else f"There is no model in {folder}."
     screen.show({"models": [{"folder": str(path), "title": card["title"]} for path, card in found]}, text)
+
+
+def shortened(headline: str) -> str:
+    """The beginning of a headline, in whole words."""
+    return textwrap.shorten(headline, HEADLINE, placeholder=" ...")
 
 
 def models(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -73,5 +80,5 @@ use = command(
     click.Argument(["folder"], type=FOLDER),
     click.Option(["--data"], type=FILE, required=True, help="the file with the patients"),
     click.Option(["--patient"], default="", metavar="COLUMN", help="what this file calls the column that names the patient"),
-    click.Option(["--out"], metavar="FILE", help="write all estimates as CSV"),
+    click.Option(["--out"], metavar="FILE", type=click.Path(), help="write all estimates as CSV"),
 )

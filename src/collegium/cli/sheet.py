@@ -5,17 +5,19 @@ from typing import Any
 
 from collegium.cli.shell import Screen
 from collegium.client.results import Results, said
-from collegium.study.manifest import Glm, Statistics
+from collegium.study.manifest import Statistics
+
+REFERENCE = "reference"  # what the other levels of a category are compared with
 
 
 def text(results: Results, screen: Screen) -> str:
     """The headline, whatever it is, and the tables behind it."""
     if isinstance(results.study.method, Statistics):
         return results.text(width=shutil.get_terminal_size().columns)
-    parts = [results.sentence]
+    parts = [screen.filled(results.sentence)]
     if results.sheet:
         parts.append(f"{results.metric}, 95 % intervals\n{screen.table(*lines(results))}")
-    if isinstance(results.study.method, Glm):
+    if results.fitted:
         parts.append(screen.table(*coefficients(results)))
     return "\n\n".join(parts)
 
@@ -38,9 +40,11 @@ def coefficients(results: Results) -> tuple[list[list[Any]], list[str]]:
     heads = ["term", "coefficient", "se", "95 % interval", "p", *([ratio] if ratio else [])]
     rows = []
     for row in found:
+        odds = "" if row.ratio is None else f"{row.ratio:.3g}"
+        if row.se is None or row.p is None:
+            rows.append([row.name, f"{row.coef:.4g}", "", REFERENCE, "", *([odds] if ratio else [])])
+            continue
         p = "<0.0001" if row.p < 1e-4 else f"{row.p:.4f}"
         cells: list[Any] = [row.name, f"{row.coef:.4g}", f"{row.se:.3g}", f"{row.low:.4g} to {row.high:.4g}", p]
-        if ratio:
-            cells.append("" if row.ratio is None else f"{row.ratio:.3g} ({row.ratio_low:.3g} to {row.ratio_high:.3g})")
-        rows.append(cells)
+        rows.append([*cells, *([odds and f"{odds} ({row.ratio_low:.3g} to {row.ratio_high:.3g})"] if ratio else [])])
     return rows, heads

@@ -5,7 +5,9 @@ The options of `common` work on every command, and before it.
 
 import difflib
 import json
+import shutil
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from importlib import import_module
 from typing import Any, NamedTuple, TypeAlias
 
 import click
+from click.shell_completion import CompletionItem
 
 from collegium.errors import CollegiumError
 
@@ -62,13 +65,21 @@ class Screen:
             return columns(rows, heads)
         from rich.console import Console  # local: nobody waits for it where no table is drawn
         from rich.table import Table
+        from rich.text import Text
 
-        console, drawn = Console(no_color=self.no_color), Table(*heads, header_style="bold")
-        for row in rows:
-            drawn.add_row(*map(said, row))
+        body = [[said(cell) for cell in row] for row in rows]
+        console, drawn = Console(no_color=self.no_color), Table(header_style="bold")
+        for name, right in zip(heads, flush_right(body, len(heads)), strict=True):
+            drawn.add_column(name, justify="right" if right else "left", overflow="fold")  # a path that is cut cannot be used
+        for row in body:
+            drawn.add_row(*map(Text, row))
         with console.capture() as text:
             console.print(drawn)
         return text.get().rstrip("\n")
+
+    def filled(self, text: str) -> str:
+        """A paragraph, broken between words where a person sits at a terminal."""
+        return textwrap.fill(text, shutil.get_terminal_size().columns, break_on_hyphens=False) if self.lively else text
 
     def line(self, data: Mapping[str, Any]) -> None:
         """One line of a stream."""
@@ -182,6 +193,10 @@ class Group(click.Group):
             raise click.UsageError(f"there is no command {args[0]!r}; {hint}", ctx)
         return super().resolve_command(ctx, args)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        below = [CompletionItem(name, help=found.says) for name, found in self.branch.below.items() if name.startswith(incomplete)]
+        return below + click.Command.shell_complete(self, ctx, incomplete)  # not click's own way, which loads every command
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, found.says) for name, found in self.branch.below.items()])
@@ -242,12 +257,17 @@ def columns(rows: Iterable[Sequence[Any]], heads: Sequence[str] = ()) -> str:
     south-east         7
     """
     body = [[said(cell) for cell in row] for row in rows]
-    right = [bool(body) and all(is_number(row[at]) for row in body) for at in range(len(heads or (body[0] if body else ())))]
+    right = flush_right(body, len(heads or (body[0] if body else ())))
     whole = ([list(heads)] if heads else []) + body
     widths = [max(len(row[at]) for row in whole) for at in range(len(right))]
     return "\n".join(
         "  ".join(cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right, strict=True)).rstrip() for row in whole
     )
+
+
+def flush_right(body: Sequence[Sequence[str]], count: int) -> list[bool]:
+    """Which columns hold numbers."""
+    return [bool(body) and all(is_number(row[at]) for row in body) for at in range(count)]
 
 
 def said(cell: Any) -> str:

@@ -1,6 +1,7 @@
 """`collegium simulate`: a study over local files, each taken for a hospital, through the stages and sums of the real thing."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ def simulated(
     by: str | None,
     seed: int | None,
     repeat: int,
+    first: str,
     pooled: bool,
     save: str | None,
     report: str | None,
@@ -37,21 +39,22 @@ def simulated(
     """
     read = manifest.read(Path(study).read_text())
     sites = chosen(read, site, data, by)
-    first = read.seed if seed is None else seed
+    start = read.seed if seed is None else seed
     found = []
     for number in range(repeat):
         if repeat > 1:
-            screen.note(f"seed {first + number} ({number + 1} of {repeat})")
-        found.append(run(read, sites, pooled=pooled, seed=first + number, watch=lambda now, stage: tell(screen, now, stage)))
+            screen.note(f"seed {start + number} ({number + 1} of {repeat})")
+        watch = partial(tell, screen)
+        found.append(run(read, sites, pooled=pooled, seed=start + number, first=first, watch=watch))
     if save:
         found[-1].save(save)
         screen.note(f"model saved in {save}")
     if report:
         found[-1].report(report)
         screen.note(f"report written to {report}")
-    results = [{"seed": first + at, **one.to_dict()} for at, one in enumerate(found)]
+    results = [{"seed": start + at, **one.to_dict()} for at, one in enumerate(found)]
     data_out: Mapping[str, Any] = results[0] if repeat == 1 else {"runs": results}
-    screen.show(data_out, "\n\n".join(text(one, screen, first + at, repeat) for at, one in enumerate(found)))
+    screen.show(data_out, "\n\n".join(text(one, screen, start + at, repeat) for at, one in enumerate(found)))
 
 
 def text(results: Results, screen: Screen, seed: int, repeat: int) -> str:
@@ -100,7 +103,10 @@ simulate = command(
     click.Option(["--by"], metavar="COLUMN", help="the column of --data that names the hospital"),
     click.Option(["--seed"], type=click.IntRange(0), help="in place of the study's own seed"),
     click.Option(["--repeat"], type=click.IntRange(1, 1000), default=1, help="run it so often, each time with the next seed"),
+    click.Option(
+        ["--first"], default="", metavar="MODEL", type=click.Path(), help="a model's folder or weights, from which training begins"
+    ),
     click.Option(["--pooled/--no-pooled"], default=True, help="also train on all rows in one place"),
-    click.Option(["--save"], metavar="FOLDER", help="keep the model of the last run"),
-    click.Option(["--report"], metavar="FILE", help="write the last run's report as HTML"),
+    click.Option(["--save"], metavar="FOLDER", type=click.Path(), help="keep the model of the last run"),
+    click.Option(["--report"], metavar="FILE", type=click.Path(), help="write the last run's report as HTML"),
 )

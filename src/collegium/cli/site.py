@@ -8,10 +8,12 @@ from typing import Any
 
 import click
 
-from collegium.cli import settings
+from collegium.cli import complete, settings
 from collegium.cli.shell import Screen, columns, command
 
-FOLDER = click.Option(["--folder"], metavar="FOLDER", help="the site's folder; else the one this user joined last")
+FOLDER = click.Option(
+    ["--folder"], metavar="FOLDER", shell_complete=complete.SITE_FOLDERS, help="the site's folder; else the one this user joined last"
+)
 
 
 def joined(screen: Screen, code: str, folder: str, name: str, proxy: str, ca_file: str) -> None:
@@ -111,11 +113,16 @@ join = command(
     joined,
     click.Argument(["code"]),
     click.Option(
-        ["--folder"], metavar="FOLDER", default="collegium-site", show_default=True, help="where the site's keys and settings are kept"
+        ["--folder"],
+        metavar="FOLDER",
+        type=click.Path(),
+        default="collegium-site",
+        show_default=True,
+        help="where the site's keys and settings are kept",
     ),
     click.Option(["--name"], default="", help="a name for people; the invitation's stands otherwise"),
     click.Option(["--proxy"], default="", metavar="URL", help="http://name:password@host:port; else HTTPS_PROXY"),
-    click.Option(["--ca-file"], default="", metavar="FILE", help="the CA of a proxy that opens TLS"),
+    click.Option(["--ca-file"], default="", metavar="FILE", type=click.Path(), help="the CA of a proxy that opens TLS"),
 )
 serve = command("serve", served, FOLDER, click.Option(["--runs"], type=click.IntRange(0), default=0, help="end after so many runs"))
 status = command("status", told, FOLDER)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from collegium.cli.shell import SCHEMA, Screen, columns
-from collegium.client.network import OVER, PAUSED, Run
+from collegium.client.network import OVER, PAUSED, Run, paused
 from collegium.errors import ConflictError, RunError
 
 
@@ -23,8 +23,7 @@ def follow(screen: Screen, run: Run, *, jsonl: bool = False) -> Mapping[str, Any
             shown.tell(event)
     found = run.status()
     if found["status"] == PAUSED:
-        why = f": {found['says']}" if found.get("says") else ""
-        raise ConflictError(f"run {run.name} is paused{why}", hint=f"collegium study resume {run.name}")
+        raise ConflictError(paused(found), hint=f"collegium study resume {run.name}")
     if last not in OVER:
         screen.note(f"run {run.name} goes on without you watching: collegium study watch {run.name}")
     elif last != "finished":

@@ -23,7 +23,7 @@ import numpy as np
 from collegium.algorithms.columns import texts
 from collegium.client import propose, tables
 from collegium.client.results import Results
-from collegium.client.simulate import simulate
+from collegium.client.simulate import drafted, simulate
 from collegium.errors import DataError, NotFound
 from collegium.models.predict import MISSING, RARE, UNKNOWN
 from collegium.study.manifest import Study
@@ -85,9 +85,8 @@ class Estimator:
         `patient` names the column that says whom a row belongs to.
         """
         named, target = federation(sites, y)
-        ready = {name: tables.table(source, patient=patient, name=f"site {name!r}") for name, source in named.items()}
-        study = self.study(ready, target)
-        found = simulate(study, {name: labelled(t, target, study) for name, t in ready.items()}, pooled=False)
+        study, ready = drafted(self, named, target, patient)
+        found = simulate(study, ready, pooled=False)
         self.results_, self.study_ = found, study
         self.feature_names_in_ = np.array([n for n in next(iter(ready.values())).columns if n != target], dtype=object)
         self.n_features_in_, self.sites_ = len(self.feature_names_in_), list(named)
@@ -279,16 +278,19 @@ def aim_of(found: np.ndarray, y: str) -> Variable:
     return Variable(kind="category", categories=tuple(map(str, found.tolist())))
 
 
-def labelled(t: Table, target: str, study: Study) -> Table:
-    """The table with its outcome as the manifest writes it: codes such as 1 and 2 become text."""
-    return t.with_columns(**{target: texts(t, target)}) if study.variables[target].categories else t
-
-
 def warn_of(column: str, says: str, rows: int, without: int) -> None:
     """Tell the caller in what some rows are unlike the training patients; how many, never their values."""
     if rows:
         answer = f"; {without} of them without an estimate (NaN)" if without else ""
-        warnings.warn(f"column {column!r} {says} in {rows} row{'s' * (rows != 1)}{answer}", UserWarning, stacklevel=4)
+        warnings.warn(f"column {column!r} {says} in {rows} row{'s' * (rows != 1)}{answer}", UserWarning, stacklevel=beyond())
+
+
+def beyond() -> int:
+    """How many calls up the caller's own code is: a warning points there, not into this package."""
+    frame, depth = inspect.currentframe(), 0
+    while frame and frame.f_globals.get("__name__", "").startswith("collegium."):
+        frame, depth = frame.f_back, depth + 1
+    return depth
 
 
 def tell_left_out(sites: Mapping[str, Table], whole: Table, y: str) -> None:
@@ -302,9 +304,9 @@ def tell_left_out(sites: Mapping[str, Table], whole: Table, y: str) -> None:
             rare = rare_rows(whole, name, one.variable)
             if rare:
                 says = f"column {name!r} holds rare categories in {rare} row{'s' * (rare != 1)}; they count as missing"
-                warnings.warn(says, UserWarning, stacklevel=4)
+                warnings.warn(says, UserWarning, stacklevel=beyond())
         if note:
-            warnings.warn(f"column {name!r} is left out: {note}", UserWarning, stacklevel=4)
+            warnings.warn(f"column {name!r} is left out: {note}", UserWarning, stacklevel=beyond())
 
 
 def rare_rows(whole: Table, name: str, variable: Variable | None) -> int:

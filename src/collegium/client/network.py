@@ -13,6 +13,7 @@ import html
 import os
 import time
 from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,11 +23,12 @@ import numpy as np
 from collegium import tree as T
 from collegium import wire
 from collegium.canonical import canonical
+from collegium.client import first as starts
 from collegium.client.names import pick
-from collegium.client.results import Results
+from collegium.client.results import STANDS, Results
 from collegium.client.simulate import reading
 from collegium.errors import ConflictError, NotAllowed
-from collegium.site.link import LONG_POLL_S, Link
+from collegium.site.link import BYTES, LONG_POLL_S, Link
 from collegium.site.transfer import Cache
 from collegium.study import manifest, participants
 from collegium.study.manifest import Study
@@ -85,11 +87,26 @@ class Network:
         titled = [digest for digest, title in known.items() if title == name]
         return self.ask(f"/v1/studies/{titled[-1] if titled else pick(name, known, 'study')}")
 
-    def start(self, study: Any, sites: Collection[str] = ()) -> "Run":
-        """Start a run of a study (its digest, or what `submit` takes), at all sites or at these."""
+    def start(self, study: Any, sites: Collection[str] = (), *, first: "str | os.PathLike[str]" = "") -> "Run":
+        """Start a run of a study (its digest, or what `submit` takes), at all sites or at these.
+
+        `first` is a model's folder, or a safetensors file, whose weights training begins from.
+        """
         digest = study if isinstance(study, str) and is_digest(study) else self.submit(study)
         self.enlist(digest, sites)
-        return Run(self, str(self.order(f"/v1/studies/{digest}/start", {"sites": sorted(sites)} if sites else {})["run"]))
+        asked: Document = {"sites": sorted(sites)} if sites else {}
+        if first:
+            asked["first"] = self.bring(starts.first(first, manifest.read(self.study(digest)["manifest"])))
+        return Run(self, str(self.order(f"/v1/studies/{digest}/start", asked)["run"]))
+
+    def bring(self, first: starts.First) -> str:
+        """Upload first weights, going on where a cut line left them; their digest."""
+        digest, of, at = first.digest, first.path.stat().st_size, 0
+        while at < of:
+            start, piece = next(first.pieces(at))
+            call = partial(self.link.call, "PUT", f"/v1/first/{digest}", query=f"at={start}&of={of}", body=piece, kind=BYTES)
+            at = int(self.link.steadily(call).json()["bytes"])
+        return digest
 
     def enlist(self, study: str, sites: Collection[str] = ()) -> list[str]:
         """Put these sites, or all that have joined, on a study's participant list, signed with this key; those that are new to it.
@@ -173,15 +190,25 @@ class Run:
             if quiet and self.status()["status"] in (*OVER, PAUSED):
                 return
 
-    def wait(self, timeout_s: float = float("inf")) -> str:
-        """Block until the run is over; its last status. Raises `TimeoutError`."""
+    def wait(self, timeout_s: float = float("inf"), *, through_pauses: bool = False) -> str:
+        """Block until the run is over; its last status. Raises `ConflictError` when it is paused, for then nothing happens by itself.
+
+        `through_pauses` waits on until somebody resumes it. Raises `TimeoutError`.
+        """
         end, after = time.monotonic() + timeout_s, 0
         while (left := end - time.monotonic()) > 0:
             found = self.events(after, int(min(left, LONG_POLL_S)))
             after = int(found[-1]["id"]) if found else after
-            if (now := str(self.status()["status"])) in OVER:
-                return now
-        raise TimeoutError(f"run {self.name} is not over after {timeout_s:.0f} s; it goes on")
+            now = self.status()
+            if now["status"] in OVER:
+                return str(now["status"])
+            if now["status"] == PAUSED and not through_pauses:
+                raise ConflictError(
+                    paused(now), hint="run.resume() lets it go on; wait(through_pauses=True) waits until somebody resumes it"
+                )
+        now = self.status()
+        stands = "it goes on" if now["status"] != PAUSED else paused(now)
+        raise TimeoutError(f"run {self.name} is not over after {timeout_s:.0f} s; {stands}")
 
     def pause(self) -> Document:
         """Let it rest after its present round."""
@@ -197,12 +224,31 @@ class Run:
 
     def results(self) -> Results:
         """What it found. Raises `ConflictError` as long as there is nothing."""
+        found = self.found()
+        if not found.trees:
+            raise ConflictError(nothing(found.run), hint=way_on(found.run))
+        return found
+
+    def found(self) -> Results:
+        """What there is of it: of a run that goes on, or that ended before its first sum, the study and how it stands, without arrays."""
         document, told = self.status(), self.network.ask(f"/v1/runs/{self.name}/results")
-        if not told.get("results"):
-            raise ConflictError(f"run {self.name} is {told['status']}: it has no results", hint="collegium study watch shows how far it is")
         study = manifest.read(self.network.study(document["study"])["manifest"])
         lines = {site: numbers(line) for site, line in dict(told.get("lines") or {}).items()}
-        return Results(study, self.trees(told["results"], int(told["results_bytes"])), lines, {}, document)
+        trees = self.trees(told["results"], int(told["results_bytes"])) if told.get("results") else {}
+        return Results(study, trees, lines, {}, document)
+
+    def report(self, path: str | os.PathLike[str], **facts: Any) -> Path:
+        """Write its report as one HTML file, whatever became of the run, and return where it is; `facts` as in `study.report`."""
+        found = self.found()
+        events = [] if found.run["status"] == "finished" else self.history()
+        return found.report(Path(path), **{"events": events, **facts})
+
+    def history(self) -> list[Document]:
+        """Everything that happened until now."""
+        told: list[Document] = []
+        while found := self.events(int(told[-1]["id"]) if told else 0):
+            told += found
+        return told
 
     def trees(self, digest: str, nbytes: int) -> T.Tree:
         """The frame of results, fetched and decoded."""
@@ -224,6 +270,25 @@ def closed(link: Link) -> None:
     link.close()
     while link.idle:
         link.drop(link.idle.pop())
+
+
+def paused(run: Mapping[str, Any]) -> str:
+    """That a run is paused, and why."""
+    return f"run {run['run']} is paused{': ' if run.get('says') else ''}{run.get('says') or ''}"
+
+
+def nothing(run: Mapping[str, Any]) -> str:
+    """That a run has no results, and why."""
+    why = f": {run['says']}" if run.get("says") else ""
+    return f"run {run['run']} {STANDS.get(run['status'], run['status'])}{why}; it has no results"
+
+
+def way_on(run: Mapping[str, Any]) -> str:
+    """How to go on with a run that has no results."""
+    name, status = run["run"], run["status"]
+    if status in OVER:
+        return f"collegium study report {name} writes down what happened; then mend the cause and start the study again"
+    return f"collegium study resume {name}" if status == PAUSED else f"collegium study watch {name} shows how far it is"
 
 
 def numbers(line: Mapping[str, str]) -> dict[str, Any]:

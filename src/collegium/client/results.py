@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from collegium import tree as T
-from collegium.algorithms import compare
+from collegium.algorithms import compare, features
 from collegium.algorithms.glm import Row, table_of
 from collegium.algorithms.metrics import METRICS, TASKS
 from collegium.errors import NotFound
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collegium.models.predict import Model
 
 DIVERGED = "Training diverged; the best model before that is kept. Lower the learning rate, or look for extreme values in the data."
+STANDS = {"running": "goes on", "paused": "is paused", "stopped": "was stopped", "failed": "failed", "finished": "is finished"}
 Figure: TypeAlias = tuple[float, float, float]  # value and its 95 % interval
 
 
@@ -72,22 +73,39 @@ class Results:
             return f"{DIVERGED} {compare.sentence(self.trees['compare']) if 'compare' in self.trees else ''}".strip()
         if "compare" in self.trees:
             return compare.sentence(self.trees["compare"])
+        if (status := str(self.run.get("status", "finished"))) != "finished":
+            why = f": {str(self.run['says']).rstrip('.')}" if self.run.get("says") else ""
+            none = "It did not get as far as a comparison, so nothing can be said about new patients."
+            return f"The run {STANDS.get(status, status)}{why}. {none}"
         return "Nobody was held out, so nothing can be said about new patients: the fit describes the rows it was made from."
 
     @property
     def encoded(self) -> list[str]:
         """What the model's inputs are called."""
-        from collegium.algorithms.features import names
+        return features.names(self.columns, self.trees["features"], reference=isinstance(self.study.method, Glm))
 
-        columns = [column(name, self.study.variables[name]) for name in self.study.features]
-        return names(columns, self.trees["features"], reference=isinstance(self.study.method, Glm))
+    @property
+    def columns(self) -> list[features.Column]:
+        """The variables that the model learns from."""
+        return [column(name, self.study.variables[name]) for name in self.study.features]
+
+    @property
+    def fitted(self) -> bool:
+        """Whether there is a table of coefficients."""
+        return isinstance(self.study.method, Glm) and "fit" in self.trees
 
     @property
     def coefficients(self) -> list[Row]:
-        """A generalised linear model's table: coefficients, standard errors, intervals, p values, odds or rate ratios."""
+        """A generalised linear model's table: coefficients, standard errors, intervals, p values, odds or rate ratios.
+
+        The level that the others of its category are compared with has a row whose `reference` is true.
+        """
         if not isinstance(self.study.method, Glm):
             raise NotFound(f"method {self.study.method.kind!r} has no table of coefficients", hint="`results.trees` holds what it found")
-        return table_of(self.trees["fit"], self.encoded)
+        if "fit" not in self.trees:
+            raise NotFound("the run ended before its fit, so there are no coefficients", hint="`results.trees` holds what it found")
+        prepared = self.trees["features"]
+        return table_of(self.trees["fit"], features.names(self.columns, prepared), features.references(self.columns, prepared))
 
     @property
     def model(self) -> "Model":
@@ -131,7 +149,8 @@ class Results:
     def params(self) -> T.Tree:
         """The joint model's weights."""
         if "fit" not in self.trees:
-            raise NotFound("this study trains no model", hint="`results.trees` holds what it found")
+            why = "this study trains no model" if isinstance(self.study.method, Statistics) else "the run ended before it had a model"
+            raise NotFound(why, hint="`results.trees` holds what it found")
         return self.trees["fit"]["params"]  # type: ignore[no-any-return]  # a tree's leaf
 
     def to_dict(self) -> dict[str, Any]:
@@ -143,7 +162,7 @@ class Results:
             "sentence": self.sentence,
             "sheet": [line._asdict() for line in self.sheet],
             "quality": plain(self.trees["compare"]["pooled"]) if "compare" in self.trees else {},
-            "coefficients": [row._asdict() for row in self.coefficients] if isinstance(self.study.method, Glm) else [],
+            "coefficients": [{**row._asdict(), "reference": row.reference} for row in self.coefficients] if self.fitted else [],
             "statistics": {} if self.study.method.kind != "statistics" else plain(self.trees),
             "run": dict(self.run),
         }

@@ -19,6 +19,8 @@ from typing import Any, Protocol
 
 from collegium import tree as T
 from collegium.algorithms.averaging import Learner
+from collegium.algorithms.columns import texts
+from collegium.client import first as starts
 from collegium.client.results import Figure, Results
 from collegium.client.tables import table, together
 from collegium.engine.run import Run, Stage
@@ -47,6 +49,7 @@ def simulate(
     patient: str = "",
     pooled: bool = True,
     seed: int | None = None,
+    first: "str | os.PathLike[str]" = "",
     watch: Callable[[Run, Stage], object] = lambda run, stage: None,  # told of every step
 ) -> Results:
     """Run a study, or what an estimator would fit to the outcome `y`, over the sites' tables.
@@ -54,23 +57,41 @@ def simulate(
     `sites` maps a site's name to a dict of columns, a data frame, a `Table` or a path. The results hold every site's own
     line and, with `pooled`, what one site holding all rows would have reached; neither exists in a real federation unless
     the sites publish it. Without held-out patients there is nothing to compare: of an estimator that holds nobody out, two
-    tenths are held out here. `seed` replaces the study's. `watch` is told of every step.
+    tenths are held out here. `seed` replaces the study's; `first` is a model's folder, or a
+    safetensors file, whose weights training begins from. `watch` is told of every step.
     """
     if not sites:
         raise DataError("there is no site to simulate", hint="give a mapping of names to tables")
-    what = reading(study)
-    patient = patient or (what.patient if isinstance(what, Study) else "")
-    tables = {name: rows_of(name, source, what, patient) for name, source in sites.items()}
-    chosen = what if isinstance(what, Study) else judged(what.study(tables, y))
+    chosen = reading(study)
+    if not isinstance(chosen, Study):
+        drawn, sites = drafted(chosen, sites, y, patient)
+        chosen = judged(drawn)
+    tables = {name: rows_of(name, source, chosen, patient or chosen.patient) for name, source in sites.items()}
     if seed is not None:
         chosen = chosen.model_copy(update={"seed": seed})
+    given = starts.first(first, chosen).given if first else {}
     try:
-        return run(chosen, tables, pooled=pooled, watch=watch)
+        return run(chosen, tables, given, pooled=pooled, watch=watch)
     except CollegiumError as e:
         own = f"column {chosen.outcome.target!r}" if chosen.outcome else ""
         if not (own and "column 'y'" in str(e)):
             raise
         raise type(e)(str(e).replace("column 'y'", own), hint=e.hint) from None  # the stages know the outcome as y
+
+
+def drafted(estimator: Estimator, sites: Mapping[str, Any], y: str, patient: str = "") -> tuple[Study, dict[str, Table]]:
+    """The study that an estimator fits to the sites' tables, and the tables with the outcome as that study writes it.
+
+    From here on it goes the way of every study: checked and cleaned at each site before anything is computed.
+    """
+    ready = {name: table(source, patient=patient, name=f"site {name!r}") for name, source in sites.items()}
+    study = estimator.study(ready, y)
+    return study, {name: labelled(rows, y, study) for name, rows in ready.items()}
+
+
+def labelled(t: Table, target: str, study: Study) -> Table:
+    """The table with its outcome as the manifest writes it: codes such as 1 and 2 become text."""
+    return t.with_columns(**{target: texts(t, target)}) if study.variables[target].categories else t
 
 
 def judged(study: Study) -> Study:
@@ -88,24 +109,25 @@ def reading(study: "Study | Estimator | Mapping[str, Any] | str | os.PathLike[st
     return manifest.read(study) if isinstance(study, Mapping | str) else study
 
 
-def rows_of(name: str, source: Any, what: "Study | Estimator", patient: str) -> Table:
-    """A site's table; for a study checked and read as the site itself would, by `data.files` and `data.quality`."""
-    if not isinstance(what, Study):
-        return table(source, patient=patient, name=f"site {name!r}")
-    from collegium import recipes  # local: an estimator's tables in memory need neither connectors nor recipes
+def rows_of(name: str, source: Any, study: Study, patient: str) -> Table:
+    """A site's table, checked and read as the site itself would, by `data.files` and `data.quality`."""
+    from collegium import recipes  # local: whoever only asks for help waits for neither connectors nor recipes
     from collegium.data import files, quality
 
-    found = files.read(Path(source), what, patient=patient) if isinstance(source, str | os.PathLike) else table(source, patient=patient)
+    file = isinstance(source, str | os.PathLike)
+    found = files.read(Path(source), study, patient=patient) if file else table(source, patient=patient, name=f"site {name!r}")
     try:
-        if isinstance(what.method, Averaging):
-            found, _ = recipes.find(what.method.recipe).clean(what, found)
-        return quality.ready(found, what)
+        if isinstance(study.method, Averaging):
+            found, _ = recipes.find(study.method.recipe).clean(study, found)
+        return quality.ready(found, study)
     except DataError as e:
         raise DataError(f"site {name!r}: {e}", hint=e.hint) from None
 
 
-def run(study: Study, tables: Mapping[str, Table], *, pooled: bool, watch: Callable[[Run, Stage], object]) -> Results:
-    """The study over tables whose columns are the study's variables."""
+def run(
+    study: Study, tables: Mapping[str, Table], given: Mapping[str, T.Tree], *, pooled: bool, watch: Callable[[Run, Stage], object]
+) -> Results:
+    """The study over tables whose columns are the study's variables; `given` comes with it."""
     plan = stages(study, learner(study))
     ready = {name: named(name, study, found) for name, found in tables.items()}
     figures: list[dict[str, Any]] = []
@@ -114,11 +136,12 @@ def run(study: Study, tables: Mapping[str, Table], *, pooled: bool, watch: Calla
         figures.extend(progress(now, plan))
         watch(now, plan[now.place.stage])
 
-    end, memory = walk(plan, ready, seed=study.seed, watch=tell)
+    end, memory = walk(plan, ready, given=given, seed=study.seed, watch=tell)
     lines = {name: kept["compare"]["line"] for name, kept in memory.items() if "line" in kept.get("compare", {})}
-    reached = reach(study, ready) if pooled and len(ready) > 1 and lines else {}
+    reached = reach(study, ready, given) if pooled and len(ready) > 1 and lines else {}
     document = {"status": "finished", "sites": [*tables], "study": manifest.digest(study), "figures": figures, "simulated": True}
-    return Results(study, end.results, lines, reached, document)
+    found = {name: tree for name, tree in end.results.items() if name not in given}
+    return Results(study, found, lines, reached, document)
 
 
 def named(name: str, study: Study, found: Table) -> Table:
@@ -145,14 +168,14 @@ def progress(now: Run, plan: list[Stage]) -> list[dict[str, Any]]:
     return [where | found] if found and now.place.phase == "sum" else []
 
 
-def reach(study: Study, ready: Mapping[str, Table]) -> dict[str, Figure]:
+def reach(study: Study, ready: Mapping[str, Table], given: Mapping[str, T.Tree]) -> dict[str, Figure]:
     """What the same study reaches on one site that holds everybody's training rows, measured on each site's held-out rows.
 
     The judge is the study's own last stage, given the pooled model in place of the joint one; the training alone that comes
     with it is cut to one round, because nobody looks at it.
     """
     plan = stages(study, learner(study))
-    end, _ = walk([stage for stage in plan if stage.name != "compare"], {"pooled": together(ready.values())}, seed=study.seed)
+    end, _ = walk([stage for stage in plan if stage.name != "compare"], {"pooled": together(ready.values())}, given=given, seed=study.seed)
     short = study.model_copy(update={"method": study.method.model_copy(update={"rounds": 1})})
     judge = [stage for stage in stages(short, learner(short)) if stage.name == "compare"]
     _, memory = walk(judge, ready, given=end.results, seed=study.seed)

@@ -67,6 +67,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/v1/studies/{study}"): Rule(PEOPLE),
     ("POST", "/v1/studies/{study}/participants"): Rule(PEOPLE, 4 << 20),
     ("POST", "/v1/studies/{study}/start"): Rule(PEOPLE),
+    ("PUT", "/v1/first/{digest}"): Rule(PEOPLE, CHUNK_LIMIT),
     ("GET", "/v1/runs"): Rule(PEOPLE),
     ("GET", "/v1/runs/{run}"): Rule(PEOPLE),
     ("GET", "/v1/runs/{run}/events"): Rule(PEOPLE),

@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
@@ -13,8 +14,10 @@ from sqlalchemy import Connection, select
 from starlette.exceptions import HTTPException
 
 from collegium import identity
+from collegium import tree as T
 from collegium.coordinator import participation, records
 from collegium.coordinator import store as s
+from collegium.coordinator.first import First
 from collegium.coordinator.live import Live, roster_of
 from collegium.coordinator.members import Members
 from collegium.coordinator.runs import Runs
@@ -48,9 +51,10 @@ class Additions(BaseModel):
 
 
 class Start(BaseModel):
-    """Which sites take part; all on the study's participant list, if none are named."""
+    """Which sites take part, all on the participant list if none are named; and the digest of first weights that were uploaded."""
 
     sites: Annotated[list[str], Field(max_length=10_000)] | None = None
+    first: str = ""
 
 
 class Settings(BaseModel):
@@ -128,7 +132,12 @@ def overview(app: FastAPI, runs: Runs, members: Members, settings: Settings) -> 
 
 def studies(app: FastAPI, runs: Runs, members: Members) -> None:
     """Studies, and the runs begun from them."""
-    store, now = runs.means.store, runs.means.now
+    store, now, arrived = runs.means.store, runs.means.now, First(runs.means.blobs)
+
+    @app.put("/v1/first/{digest}")
+    async def first(digest: str, request: Request, at: Annotated[int, Query(ge=0)], of: Annotated[int, Query(ge=1, le=1 << 48)]) -> Json:
+        """Bring a piece of first weights for a run: bytes `at` and on of a file `of` so many; says how many are here now."""
+        return {"bytes": await asyncio.to_thread(arrived.receive, digest, at, of, await request.body())}
 
     @app.post("/v1/studies")
     async def submit(asked: Submission, request: Request) -> Json:
@@ -164,7 +173,14 @@ def studies(app: FastAPI, runs: Runs, members: Members) -> None:
         """Begin a run over the sites named, or all."""
         known = store.read(lambda c: (records.study_document(c, study), participation.of(c, study))[1])
         wanted = participation.starting(known, asked.sites if asked else None, study, members)
-        return {"run": await runs.start(study, wanted)}
+        brought: Mapping[str, T.Tree] = {}
+        if asked and asked.first:
+            found = manifest.read(json.loads(await asyncio.to_thread(store.read, lambda c: records.study_document(c, study))))
+            brought = await asyncio.to_thread(arrived.take, asked.first, found)
+        run = await runs.start(study, wanted, brought)
+        if brought and asked:
+            arrived.forget(asked.first)
+        return {"run": run}
 
 
 def controls(app: FastAPI, runs: Runs) -> None:

@@ -90,6 +90,8 @@ def take_up(means: Means, run: str) -> tuple[Live, list[Any]]:
     study, stages, given = planned(document, means.plan)
     layout, target = layout_of(json.loads(row.layout)), layout_of(json.loads(row.target))
     kept = states.recall(row.state, place_of(json.loads(row.place)), layout, target, frames, means.blobs)
+    mine = {stage.name for stage in stages}
+    given = {**given, **{name: tree for name, tree in kept.run.results.items() if name not in mine}}  # what was brought when it began
     live = Live(run, row.study, study, stages, given, kept, roster_of(row.roster), row.status, row.says, row.tries)
     live.abandoned, live.closed = now.status == "abandoned", json.loads(now.answered) if now.status == "closed" else None
     return live, rows

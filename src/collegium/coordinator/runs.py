@@ -7,11 +7,13 @@ process, a run is rebuilt from the database and goes on: nothing is lost, nothin
 import asyncio
 import logging
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
+from types import MappingProxyType
 
 from sqlalchemy import Connection
 
+from collegium import tree as T
 from collegium.coordinator import driver, records, recovery, states, store
 from collegium.coordinator.blobs import SMALL, Frame
 from collegium.coordinator.live import OVER, Live, Member, Reply, Signal, roster_of, says
@@ -26,6 +28,7 @@ from collegium.identity import digest
 from collegium.privacy.ring import TRAILER
 
 log = logging.getLogger("collegium.coordinator.runs")
+NONE: Mapping[str, T.Tree] = MappingProxyType({})
 HELD = 4 << 20  # bytes of a round's vectors that stay in memory until they are added up
 
 
@@ -87,10 +90,11 @@ class Runs:
 
     # -- what people ask -----------------------------------------------------------------------------------------------
 
-    async def start(self, study_digest: str, sites: Collection[str]) -> str:
-        """Begin a run of a study over these sites; its name. Raises `ConflictError` if they are too few."""
-        live = await asyncio.to_thread(self.begin, study_digest, sites)
-        event = self.means.event(live, "started", f"started with {len(sites)} sites: {', '.join(sorted(sites))}")
+    async def start(self, study_digest: str, sites: Collection[str], brought: Mapping[str, T.Tree] = NONE) -> str:
+        """Begin a run of a study over these sites, with what was brought for it; its name. Raises `ConflictError` if they are too few."""
+        live = await asyncio.to_thread(self.begin, study_digest, sites, brought)
+        start = "; training begins from weights that were brought" if brought else ""
+        event = self.means.event(live, "started", f"started with {len(sites)} sites: {', '.join(sorted(sites))}{start}")
 
         def begun(c: Connection) -> None:
             c.execute(store.run.insert().values(**recovery.columns(live), created=event.at, results="", results_bytes=0))
@@ -107,10 +111,11 @@ class Runs:
         self.go(live)
         return live.id
 
-    def begin(self, study_digest: str, sites: Collection[str]) -> Live:
+    def begin(self, study_digest: str, sites: Collection[str], brought: Mapping[str, T.Tree] = NONE) -> Live:
         """The first place of a run, its state kept; nothing is committed yet."""
         document = self.means.store.read(lambda c: records.study_document(c, study_digest))
         study, stages, given = recovery.planned(document, self.means.plan)
+        given = {**given, **brought}
         if len(sites) < (least := max(study.sites.minimum, study.quorum)):
             raise ConflictError(
                 f"the study needs {least} sites, {len(sites)} would take part",
@@ -124,6 +129,7 @@ class Runs:
             log.exception("a study cannot begin")
             raise StudyError(f"the study's first state cannot be made: {type(e).__name__}: {e}") from e
         kept = states.keep(run, stages, None, self.means.blobs)
+        given |= dict.fromkeys(brought, NONE)  # it is kept by now, and the file it came in may go
         roster = {name: Member() for name in sorted(sites)}
         return Live(secrets.token_hex(6), study_digest, study, stages, given, kept, roster)
 

@@ -119,11 +119,12 @@ def load(refs: Mapping[str, Ref], frames: Mapping[str, Frame], blobs: Blobs) -> 
 
 
 def text(kept: Kept) -> str:
-    """Where the parts of a place are, as JSON; each digest is written once."""
+    """Where the parts of a place are, and how often it was ranged, as JSON; each digest is written once."""
     digests = sorted({ref.frame for ref in kept.refs.values()})
     number = {digest: n for n, digest in enumerate(digests)}
     leaves = {path: [number[ref.frame], ref.leaf] for path, ref in kept.refs.items()}
-    return json.dumps({"shared": kept.shared.digest, "frames": digests, "leaves": leaves}, separators=(",", ":"))
+    parts = {"shared": kept.shared.digest, "frames": digests, "leaves": leaves, "ranged": kept.run.ranged}
+    return json.dumps(parts, separators=(",", ":"))
 
 
 def recall(document: str, place: Place, layout: Layout, target: Layout, frames: Mapping[str, Frame], blobs: Blobs) -> Kept:
@@ -131,4 +132,5 @@ def recall(document: str, place: Place, layout: Layout, target: Layout, frames: 
     found = json.loads(document)
     refs = {path: Ref(found["frames"][number], leaf) for path, (number, leaf) in found["leaves"].items()}
     leaves = load(refs, frames, blobs)
-    return Kept(rebuilt(Run(place, {}, layout, target), leaves), frames[found["shared"]], refs, dict(frames))
+    run = Run(place, {}, layout, target, ranged=found.get("ranged", 1))  # a place that an earlier version wrote does not say
+    return Kept(rebuilt(run, leaves), frames[found["shared"]], refs, dict(frames))

@@ -19,7 +19,7 @@ from collegium.privacy.ring import Layout
 from collegium.table import Table
 
 TOLERATED = 1000  # a sum may have one clipped entry in so many
-RANGINGS = 3  # how often a stage may take new ranges in one round before the run stops
+RANGINGS = 3  # with how many ranges one round may be tried before the run stops
 
 
 class Stage(NamedTuple):
@@ -41,6 +41,7 @@ class Run:
     target: Layout  # of the update itself; its scales are known once the ranging round has closed
     results: Mapping[str, T.Tree] = field(default_factory=dict)
     over: bool = False
+    ranged: int = 1  # with how many ranges the present round has been tried: a round asked again for want of answers keeps its own
 
 
 def begin(stages: Sequence[Stage], sites: int, given: Mapping[str, T.Tree] | None = None) -> Run:
@@ -84,7 +85,7 @@ def close(run: Run, stages: Sequence[Stage], read: Callable[[int, int], Any], an
         return widen(run, where, clipped, sites)
     state = stage.algorithm.apply(run.state, total)
     if not stage.algorithm.done(state) and run.place.round < stage.rounds:
-        return replace(run, place=Place(run.place.stage, run.place.round + 1, 1, "sum"), state=state)
+        return replace(run, place=Place(run.place.stage, run.place.round + 1, 1, "sum"), state=state, ranged=1)
     results = {**run.results, stage.name: stage.algorithm.result(state)}
     if run.place.stage + 1 < len(stages):
         return enter(stages, run.place.stage + 1, results, run.target.sites)
@@ -94,10 +95,11 @@ def close(run: Run, stages: Sequence[Stage], read: Callable[[int, int], Any], an
 def widen(run: Run, where: str, clipped: int, sites: int) -> Run:
     """Values outgrew their range: nothing of this sum is used; the round is ranged and asked again, a few times at most."""
     asked = ring.ranging(run.target)
-    if run.place.attempt >= RANGINGS or asked is None:
+    if run.ranged >= RANGINGS or asked is None:
         share = 100 * clipped / (run.layout.entries * sites)
         raise RunError(
             f"{where}: {share:.2g} % of the numbers were larger than the range of this stage, at most 0.1 % may be",
             hint="training diverges: lower the learning rate, or check the sites' data for extreme values; the best model so far is kept",
         )
-    return replace(run, place=run.place._replace(attempt=run.place.attempt + 1, phase="range"), layout=asked)
+    place = run.place._replace(attempt=run.place.attempt + 1, phase="range")
+    return replace(run, place=place, layout=asked, ranged=run.ranged + 1)

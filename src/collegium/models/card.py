@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from collegium.algorithms.compare import Figure, sentence, sheet
-from collegium.algorithms.features import names
+from collegium.algorithms.features import names, references
 from collegium.algorithms.glm import table_of
 from collegium.algorithms.metrics import METRICS
 from collegium.study.manifest import Averaging, Glm, Study, digest
@@ -115,8 +115,9 @@ def coefficients(study: Study, results: Mapping[str, Tree]) -> list[dict[str, An
     fit = results.get("fit", {})
     if not isinstance(study.method, Glm) or "coef" not in fit or "features" not in results:
         return []
-    called = names([column(name, study.variables[name]) for name in study.features], results["features"], reference=True)
-    found = [row._asdict() for row in table_of(fit, called)]
+    columns = [column(name, study.variables[name]) for name in study.features]
+    called, dropped = names(columns, results["features"]), references(columns, results["features"])
+    found = [{**row._asdict(), "reference": row.reference} for row in table_of(fit, called, dropped)]
     return [{name: number(value) if isinstance(value, float) else value for name, value in row.items()} for row in found]
 
 
@@ -191,10 +192,11 @@ def coefficient_table(found: Sequence[Mapping[str, Any]]) -> str:
     """Coefficients with their intervals, and ratios where the model has them."""
     if not found:
         return ""
-    shown = [
-        (one["name"], said(one["coef"]), interval([one["coef"], one["low"], one["high"]]), said(one["p"]), said(one["ratio"], "-"))
-        for one in found
-    ]
+    shown = []
+    for one in found:
+        ends = (one["low"], one["high"])
+        between = interval([one["coef"], *ends]) if None not in ends else "reference" if one.get("reference") else ""
+        shown.append((one["name"], said(one["coef"]), between, said(one["p"], "-"), said(one["ratio"], "-")))
     return "## Coefficients\n\n" + grid(("column", "coefficient", "95 % interval", "p", "ratio"), shown)
 
 

@@ -20,7 +20,7 @@ from collegium.algorithms.glm import FAMILIES, glm
 from collegium.algorithms.optimizers import adaptive, sgd
 from collegium.engine.run import Stage
 from collegium.errors import DataError, StudyError
-from collegium.study import layers
+from collegium.study import layers, warm
 from collegium.study.manifest import Averaging, Glm, Server, Statistics, Study
 from collegium.study.schema import Variable
 from collegium.table import Table
@@ -47,7 +47,7 @@ def trained(study: Study, method: Averaging, learner: Learner) -> list[Stage]:
         normalise=method.normalise,
         optimizer=optimizer(method.server),
         patience=method.patience,
-        first=lambda given: first(study, method, given),
+        first=lambda given: first(study, method, columns, given),
     )
     prepare = features(columns) if method.standardise else unscaled(features(columns))
     out = [Stage("features", prepare, 2, empty)]
@@ -132,11 +132,16 @@ def column(name: str, variable: Variable) -> Column:
     return Column(name, variable.kind, variable.categories or None)
 
 
-def first(study: Study, method: Averaging, given: T.Tree) -> T.Tree:
+def first(study: Study, method: Averaging, columns: list[Column], given: T.Tree) -> T.Tree:
     """First weights: those that came with the study, or drawn from the manifest's seed."""
     if "first" in given:
-        return given["first"]["params"]  # type: ignore[no-any-return]  # a tree's leaf
+        return warm.weights(study, method, columns, given)
     return layers.first(int(given["encoded"]["width"]), method.hidden, layers.outputs(study), study.seed)
+
+
+def brought(study: Study, came: T.Tree) -> dict[str, T.Tree]:
+    """What comes with a study: first weights, checked as far as they can be before the run. Raises `StudyError`."""
+    return {"first": warm.check(study, [column(name, study.variables[name]) for name in study.features], came)}
 
 
 def optimizer(server: Server) -> Optimizer:

@@ -183,6 +183,24 @@ def stopped() -> Record:
     )
 
 
+def never_begun() -> Record:
+    """As the coordinator tells of a run that was stopped while the first answers were awaited."""
+    told = ["started with 4 sites", "features: 0 of 4 sites answered, 3 must", "stopped on request"]
+    events = [{"id": at, "at": "2026-03-02T09:14:00Z", "kind": "stopped", "says": says, "site": ""} for at, says in enumerate(told, 1)]
+    stands = {"stage": "features", "stages": ["features", "fit", "compare"], "round": 1, "attempt": 1, "phase": "range"}
+    facts = {"run": "r9", "status": "stopped", "says": "stopped on request", "sites": [*NAMES], "rounds": [], "events": events, **stands}
+    return Record(
+        study({"kind": "averaging"}), {}, facts={**facts, "left": {NAMES[3]: "its policy says no"}, "answered": [], "waiting": []}
+    )
+
+
+def resting() -> Record:
+    """A run that is paused, with nothing but a round that two have answered."""
+    stands = {"stage": "counts", "stages": ["counts", "moments"], "round": 1, "answered": [*NAMES[:2]], "waiting": [NAMES[2]]}
+    facts = {"run": "r9", "status": "paused", "says": "paused on request.", "sites": [*NAMES], **stands}
+    return Record(study({"kind": "statistics"}), {}, facts=facts)
+
+
 def empty() -> Record:
     return Record(study({"kind": "averaging"}), {}, facts={"status": "failed"})
 
@@ -199,6 +217,6 @@ RUNS = {
     one.__name__: one
     for one in (
         binary, simulated, regression, multiclass, logistic, linear, poisson, statistics, one_class, nobody_held_out, tiny,
-        stopped, empty, empty_glm, empty_statistics,
+        stopped, never_begun, resting, empty, empty_glm, empty_statistics,
     )
 }  # fmt: skip

@@ -25,6 +25,17 @@ def test_odds_ratios_are_the_exponentials_of_the_fit():
     assert rows["smoker: yes"][-1] == "< 0.001"
 
 
+def test_the_level_that_others_are_compared_with_has_a_row_in_its_place():
+    _, blocks = parts("logistic")
+    rows = {row[0]: row for row in tables(blocks)["Coefficients"].rows}
+    assert list(rows)[3:5] == ["sex: F", "sex: M"]
+    assert rows["sex: M"] == ["sex: M", "1 (reference)", "0 (reference)", "–", "–"]
+    assert rows["ward: heart"][1] == "1 (reference)"
+    assert tables(parts("linear")[1])["Coefficients"].rows[4][1:] == ["0 (reference)", "–", "–"]
+    drawn = next(block for block in blocks if isinstance(block, Drawing))
+    assert "sex: M" not in [row[0] for row in drawn.numbers.rows]
+
+
 def test_the_reader_is_told_what_a_category_is_compared_with():
     _, blocks = parts("logistic")
     assert Say("Compared with: sex: M; ward: heart.", "note") in blocks

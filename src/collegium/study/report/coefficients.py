@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from collegium.algorithms.features import Level, levels
+from collegium.algorithms.features import Level, levels, references
 from collegium.algorithms.glm import Row as Fitted
 from collegium.algorithms.glm import table_of
 from collegium.charts import Estimate, Row, forest, written
@@ -31,14 +31,15 @@ def coefficients(record: Record, method: Glm) -> Section:
     if "fit" not in record.results or "features" not in record.results:
         return Section("coefficients", title, [Say(f"Not measured: the run {record.stands}, and the fit was not finished.")])
     chosen, dropped = named(record)
-    rows = table_of(record.results["fit"], ["" for _ in chosen])
+    rows = table_of(record.results["fit"], ["" for _ in chosen], dropped)
     lead = int(record.results["fit"]["intercept"])
     labels = [*([INTERCEPT] * lead), *(label(record, level, method) for level in chosen)]
+    drawn = [(row, name) for row, name in zip(rows[lead:], labels[lead:], strict=True) if not row.reference]
     blocks: list[Block] = [Say(f"{MEANING[method.family]} It is an association: it does not say that one causes the other.")]
     blocks += [Say("The fit did not settle within its rounds: do not use these figures.", "warning")] if not settled(record) else []
-    blocks += chart(method, rows[lead:], labels[lead:])
+    blocks += chart(method, [row for row, _ in drawn], [name for _, name in drawn])
     blocks.append(table(method, rows, labels))
-    blocks += [Say(f"Compared with: {'; '.join(dropped)}.", "note")] if dropped else []
+    blocks += [Say(f"Compared with: {'; '.join(said(chosen[at]) for at in dropped)}.", "note")] if dropped else []
     blocks.append(whole(record))
     return Section("coefficients", title, blocks)
 
@@ -48,13 +49,10 @@ def settled(record: Record) -> bool:
     return bool(real(record.results["fit"].get("converged", 1)))
 
 
-def named(record: Record) -> tuple[list[Level], list[str]]:
-    """The columns of the fit, and the level that each category is compared with."""
+def named(record: Record) -> tuple[list[Level], list[int]]:
+    """All levels, and the places of those that the others of a category are compared with."""
     columns = [column(name, record.study.variables[name]) for name in record.study.features]
-    chosen = levels(columns, record.results["features"], reference=True)
-    kept = {level.name for level in chosen}
-    dropped = [level for level in levels(columns, record.results["features"]) if level.name not in kept]
-    return chosen, [said(level) for level in dropped]
+    return levels(columns, record.results["features"]), references(columns, record.results["features"])
 
 
 def said(level: Level) -> str:
@@ -81,6 +79,9 @@ def table(method: Glm, rows: list[Fitted], labels: list[str]) -> Grid:
     head = ["Variable", *([f"{ratio} (95 % interval)"] if ratio else []), "Coefficient (95 % interval)", "Standard error", "p"]
     cells = []
     for name, row in zip(labels, rows, strict=True):
+        if row.reference:
+            cells.append([name, *(["1 (reference)"] if ratio else []), "0 (reference)", "–", "–"])
+            continue
         odds = interval(row.ratio, row.ratio_low, row.ratio_high) if name != INTERCEPT else "–"
         ratios = [odds] if ratio else []
         cells.append([name, *ratios, interval(row.coef, row.low, row.high), number(row.se), chance(row.p)])
@@ -99,7 +100,7 @@ def chart(method: Glm, rows: list[Fitted], labels: list[str]) -> list[Drawing]:
     ratio = RATIO.get(method.family)
     if not rows or not (ratio or method.standardise):
         return []
-    strongest = sorted(range(len(rows)), key=lambda at: -abs(rows[at].z))[:MOST]
+    strongest = sorted(range(len(rows)), key=lambda at: -abs(rows[at].z or 0.0))[:MOST]
     drawn = []
     for at in sorted(strongest):
         row = rows[at]

@@ -23,6 +23,7 @@ from collegium.study.report.coefficients import coefficients
 from collegium.study.report.comparison import comparison, headline
 from collegium.study.report.description import description
 from collegium.study.report.document import NOT_MEASURED, NOTHING, Block, Drawing, Folded, Grid, Pairs, Points, Record, Say, Section
+from collegium.study.report.happened import happened
 from collegium.study.report.method import glossary, limits, method
 from collegium.study.report.privacy import cost, privacy
 from collegium.study.report.quality import learning, quality
@@ -41,13 +42,14 @@ def html(
     pooled: Mapping[str, Figure] | None = None,
     facts: Mapping[str, Any] = NOTHING,
 ) -> str:
-    """The report of a run, finished or stopped, as one HTML file.
+    """The report of a run, whatever became of it, as one HTML file.
 
     `results` are the run's by stage; `figures` its progress, one `{"stage", "round", name: value}` for each round; `lines` the
     hospitals' own lines of results, where they are published or simulated; `pooled` what a model of everybody's rows reached
     at each hospital (in a simulation). `facts` is the run's document: it may hold `status`, `says`, `sites` (names or a number),
     `left`, `simulated`, `rounds` (by stage, or the coordinator's list), `seconds`, `sent_bytes`, `received_bytes`, `started` or
-    `created`, `ended`, `run`, `versions` and `source`.
+    `created`, `ended`, `run`, `versions` and `source`; of a run without an end also `stage`, `stages`, `round`, `phase`, `answered`,
+    `waiting` and `events`.
     """
     record = Record(study, results, figures, lines, pooled, facts)
     parts = sections(record)
@@ -78,7 +80,7 @@ def sections(record: Record) -> list[Section]:
             first = [comparison(record), coefficients(record, how), learning(record), quality(record)]
         case _:
             first = [comparison(record), learning(record), quality(record)]
-    return [*first, privacy(record), cost(record), method(record), limits(record), glossary(record)]
+    return [*happened(record), *first, privacy(record), cost(record), method(record), limits(record), glossary(record)]
 
 
 def lead(record: Record) -> str:
@@ -98,7 +100,8 @@ def notices(record: Record) -> list[str]:
     out = []
     if not record.over:
         why = str(record.facts.get("says") or "").rstrip(".")
-        out.append(f"This run {record.stands}{': ' if why else ''}{why}. What it had learned until then is shown.")
+        shown = "What it had learned until then is shown" if record.results else "It has no results"
+        out.append(f"This run {record.stands}{': ' if why else ''}{why}. {shown}.")
     seen = "Updates are added up at the coordinator, which sees each one while it adds it; secure aggregation is not part of this version."
     return [*out, "This is a simulation on one machine: nothing left any hospital." if record.simulated else seen]
 
