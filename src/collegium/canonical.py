@@ -4,8 +4,10 @@
 ({'run': 'r1'}, <memory at ...>)
 """
 
+import hashlib
 import json
 import struct
+from collections.abc import Mapping
 from typing import Any
 
 from collegium.errors import FrameError
@@ -15,6 +17,17 @@ def canonical(value: Any) -> bytes:
     """JSON with sorted keys and no spaces: the bytes that are signed and digested. A float raises `TypeError`."""
     refuse_floats(value)
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a value's canonical JSON, in hex."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def task_digest(task: Mapping[str, Any]) -> str:
+    """How the coordinator's log names what a round asks of every site alike; each site makes it from its own task and compares."""
+    alike = {name: task[name] for name in ("run", "study", "place", "layout", "state")}
+    return digest({"type": "collegium/task/1", **alike})
 
 
 def refuse_floats(value: Any) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from collegium import identity, merkle
-from collegium.canonical import canonical
+from collegium.canonical import canonical, digest, task_digest
 from collegium.coordinator import driver, logbook, records
 from collegium.coordinator import store as s
 from collegium.coordinator.logbook import Logbook
-from collegium.engine.messages import Answer, place_of, task_digest
+from collegium.engine.messages import Answer, place_of
 from collegium.errors import NotFound, StorageError
 from tests.coordinator.world import Refused, World, in_loop, plan_of, served
 
@@ -61,8 +61,8 @@ def test_entries_make_the_tree_that_their_text_says(store: s.Store):
     assert all(canonical(json.loads(text)) == text for text in texts)
     made: dict[tuple[int, int], bytes] = {}
     for number, text in enumerate(texts):
-        for level, digest in enumerate(merkle.completed(merkle.leaf(text), number, lambda *at: made[at])):
-            made[level, number >> level] = digest
+        for level, node in enumerate(merkle.completed(merkle.leaf(text), number, lambda *at: made[at])):
+            made[level, number >> level] = node
     assert tops == {size: merkle.root(lambda *at: made[at], size) for size in range(70)}
     for size in (1, 2, 31, 64, 70):
         assert merkle.opened(book.checkpoint(size), book.origin, KEY.public, identity.verify).size == size
@@ -105,10 +105,12 @@ def test_a_site_is_given_what_it_needs_and_all_of_it_holds(store: s.Store):
     assert first.size == 10
     store.write(lambda c: logbook.append(c, 300, "coordinator", "task", run="r9", place=[0, 1, 1, "sum"], digest="d"))
     grow(store, 9)
-    document = book.for_site([10], site="site1", run="r9")
+    document = book.for_site([10], site="site1", run="r9", since=10)
     assert checked(document, {10: first.root}).size == 20
-    assert [json.loads(one["leaf"])["action"] for one in document["own"]] == ["task", "update", "update", "update"]
+    assert [json.loads(one["leaf"])["action"] for one in document["own"]] == ["task"]
     assert json.loads(json.dumps(document)) == document
+    mine = book.for_site([10], site="site1", run="r1", since=10)["own"]
+    assert [json.loads(one["leaf"])["action"] for one in mine] == ["update"] * 3
     older = merkle.opened(book.checkpoint(7), book.origin, KEY.public, identity.verify)
     assert checked(book.for_site([7, 10], [0, 19]), {7: older.root, 10: first.root}).size == 20
     ahead = book.for_site([10, 99], [50])  # a site that has seen more than there is: after a restored backup
@@ -169,7 +171,7 @@ async def test_a_whole_run_leaves_one_entry_for_each_act(tmp_path: Path):
         assert acts == ["task", "update", "update", "closed", "applied"]
     for closed in (one for one in found if one["action"] == "closed"):
         committed = {one["site"]: one["digest"] for one in found if one["action"] == "update" and one["place"] == closed["place"]}
-        assert (closed["sites"], closed["digest"]) == (sorted(committed), logbook.digest(committed))
+        assert (closed["sites"], closed["digest"]) == (sorted(committed), digest(committed))
 
 
 @in_loop
@@ -182,7 +184,7 @@ async def test_a_site_finds_its_task_and_its_update_in_the_log(tmp_path: Path):
         task = found["task"]
         mine = world.app.logbook.for_site([0], site="amber", run=run)
         (opened,) = (json.loads(one["leaf"]) for one in mine["own"] if '"task"' in one["leaf"])
-        assert opened["digest"] == task_digest(run, task["study"], place_of(task["place"]), task["layout"], task["state"])
+        assert opened["digest"] == task_digest(task)
         answer, vector = await sites[0].update(task, frame)
         await sites[0].work(run, answer, vector, wait_s=0)
         await sites[0].work(run, answer, vector, wait_s=0)  # a repetition is no second act

@@ -5,8 +5,6 @@ no number of a site stands in it. Each row also holds the hashes of the subtrees
 row, and a proof is a few rows found by number. What sites do with it is in `site/witness`, what auditors do in `client/audit`.
 """
 
-import hashlib
-import json
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
@@ -22,6 +20,7 @@ from collegium.errors import NotFound, StorageError
 from collegium.identity import Key
 from collegium.merkle import Checkpoint
 
+Json = dict[str, Any]
 ACTIONS = {
     "founded": "the coordinator was founded, with these keys",
     "invited": "a join code was made for a site",
@@ -43,7 +42,8 @@ ACTIONS = {
 TYPE = "collegium/log/1"
 ITSELF = "coordinator"  # the actor of what nobody asked for
 HELD = 1 << 14  # hashes of complete subtrees that are kept in memory: they never change
-MOST = 1000  # entries in one answer
+MOST = 1000  # entries in one answer to people
+FEW = 64  # entries, and sizes to go on from, in one answer to a site, whatever it asks
 
 
 class Quick:
@@ -75,18 +75,18 @@ WRITE = Quick(s.entry.insert().values({name: bindparam(name) for name in NAMES})
 LAST = Quick(text("SELECT seq, at, nodes FROM entry ORDER BY seq DESC LIMIT 1"))
 NODES = Quick(select(e.nodes).where(e.seq == bindparam("number")))
 TEXT = Quick(select(e.text).where(e.seq == bindparam("number")))
-MINE = Quick(select(e.seq).where(e.site == bindparam("of_site"), e.site != text("''"), e.seq >= bindparam("since")).order_by(e.seq))
+MINE = Quick(
+    text(
+        "SELECT seq FROM entry WHERE site = :of_site AND site <> '' AND seq >= :since AND run IN ('', :of_run) "
+        f"ORDER BY seq DESC LIMIT {FEW}"
+    )
+)
 ASKED = Quick(text("SELECT seq FROM entry WHERE run = :of_run AND action = 'task' ORDER BY seq DESC LIMIT 1"))
 
 
 def origin(public: str) -> str:
     """The name of a coordinator's log, which follows from its key."""
     return f"collegium.log/{identity.fingerprint(public)}"
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of a value's canonical JSON, in hex: how an entry names what it is about."""
-    return hashlib.sha256(canonical(value)).hexdigest()
 
 
 def append(connection: Connection, at: int, actor: str, action: str, **facts: Any) -> int:
@@ -122,9 +122,9 @@ def cut(nodes: bytes, level: int) -> bytes:
     return bytes(nodes[32 * level : 32 * level + 32])
 
 
-def own(connection: Connection, site: str, since: int) -> list[int]:
-    """The numbers of the entries about a site, from number `since` on."""
-    return [seq for (seq,) in MINE(connection, of_site=site, since=since)]
+def own(connection: Connection, site: str, run: str, since: int) -> list[int]:
+    """The numbers of the entries about a site, in this run or in none, from number `since` on: the newest, if they are many."""
+    return [seq for (seq,) in MINE(connection, of_site=site, of_run=run, since=since)]
 
 
 def asked(connection: Connection, run: str) -> list[int]:
@@ -161,22 +161,20 @@ class Logbook:
         query = select(e.text).where(e.seq >= start, e.seq < start + min(count, MOST)).order_by(e.seq)
         return self.store.read(lambda c: [row.text for row in c.execute(query)])
 
-    def for_site(self, seen: Sequence[int], mine: Collection[int] | None = None, *, site: str = "", run: str = "") -> dict[str, Any]:
+    def for_site(self, seen: Sequence[int], mine: Collection[int] | None = None, *, site: str = "", run: str = "", since: int = 0) -> Json:
         """What a site is given to check, JSON-ready: the present checkpoint, that it goes on from each size the site has `seen`,
         and the entries that concern it, with their proofs.
 
-        Those are the numbers in `mine`; without them, the entries about `site` since the least it has seen, and the one that
+        Those are the numbers in `mine`; without them, what is about `site` in `run` from number `since` on, and the entry that
         opened the present round of `run`. A size that was not reached here has no proof, and an empty one is not accepted.
         """
-        return self.store.read(lambda c: self.document(c, seen, mine, site=site, run=run))
+        return self.store.read(lambda c: self.document(c, seen, mine, site=site, run=run, since=since))
 
-    def document(
-        self, c: Connection, seen: Sequence[int], mine: Collection[int] | None = None, *, site: str = "", run: str = ""
-    ) -> dict[str, Any]:
+    def document(self, c: Connection, seen: Sequence[int], mine: Collection[int] | None, *, site: str, run: str, since: int) -> Json:
         """The same over a connection that is there: for many sites at one moment, ask with one."""
         new, read = size(c), Reader(c, self.held)
-        numbers = mine if mine is not None else [*own(c, site, min(seen, default=new)), *(asked(c, run) if run else ())]
-        between = [merkle.consistency(read, old, new) if 0 <= old <= new else [] for old in seen]
+        numbers = mine if mine is not None else [*own(c, site, run, since), *(asked(c, run) if run else ())]
+        between = [merkle.consistency(read, old, new) if 0 <= old <= new else [] for old in sorted(seen)[:FEW]]
         shown = [
             {"seq": seq, "leaf": row_of(c, TEXT, seq), "proof": hexed(merkle.inclusion(read, seq, new))}
             for seq in sorted({number for number in numbers if 0 <= number < new})
@@ -224,9 +222,3 @@ def size(connection: Connection) -> int:
 def hexed(proof: Iterable[bytes]) -> list[str]:
     """A proof as JSON has it."""
     return [each.hex() for each in proof]
-
-
-def parsed(text: str) -> dict[str, Any]:
-    """An entry's fields."""
-    found: dict[str, Any] = json.loads(text)
-    return found

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Connection, LargeBinary, String, and_, bindparam, exists, select
 
+from collegium.canonical import digest, task_digest
 from collegium.coordinator import logbook
 from collegium.coordinator import store as s
 from collegium.coordinator.blobs import Frame
-from collegium.engine.messages import Answer, Place, task_digest
+from collegium.engine.messages import Answer, Place
 from collegium.errors import ConflictError, NotFound, by_code
 
 LIVE = ("running", "paused")
@@ -93,8 +94,9 @@ def open_round(connection: Connection, run: str, place: Place, now: int) -> None
     values = key(run, place) | {"status": "open", "answered": "{}", "figures": "{}", "opened": now}
     connection.execute(ASK, values)
     study, layout, state = PRESENT(connection, of_run=run).fetchone()
-    digest = task_digest(run, study, place, json.loads(layout), json.loads(state).get("shared", ""))
-    logbook.append(connection, now, logbook.ITSELF, "task", run=run, place=list(place), digest=digest)
+    where = {"run": run, "place": list(place)}
+    asked = where | {"study": study, "layout": json.loads(layout), "state": json.loads(state).get("shared", "")}
+    logbook.append(connection, now, logbook.ITSELF, "task", **where, digest=task_digest(asked))
 
 
 def turn_round(connection: Connection, run: str, place: Place, before: Collection[str], *, becomes: str = "", **values: Any) -> None:
@@ -108,7 +110,7 @@ def turn_round(connection: Connection, run: str, place: Place, before: Collectio
     when, status, where = values["ended"], values["status"], {"run": run, "place": list(place)}
     if was_open and status != "abandoned":
         counted = json.loads(values["answered"])
-        logbook.append(connection, when, logbook.ITSELF, "closed", **where, sites=sorted(counted), digest=logbook.digest(counted))
+        logbook.append(connection, when, logbook.ITSELF, "closed", **where, sites=sorted(counted), digest=digest(counted))
     if status == "applied":
         logbook.append(connection, when, logbook.ITSELF, "applied", **where, digest=becomes)
     if status == "abandoned":

@@ -3,11 +3,9 @@
 The arrays travel beside these messages: a state as a `wire` frame, an update as a `ring` vector.
 """
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from collegium.canonical import canonical
 from collegium.errors import FrameError
 from collegium.privacy.ring import Layout, layout_of
 
@@ -60,15 +58,6 @@ def document(message: Task | Answer) -> dict[str, Any]:
     for name, value in vars(message).items():
         out[name] = value.document() if isinstance(value, Layout) else list(value) if isinstance(value, Place) else value
     return out
-
-
-def task_digest(run: str, study: str, place: Place, layout: Any, state: str) -> str:
-    """How the coordinator's log names what a round asks of every site alike; a site makes it from its own task and compares.
-
-    `layout` is a layout's document, `state` the digest of the frame with the shared state. SHA-256, in hex.
-    """
-    task = {"type": "collegium/task/1", "run": run, "study": study, "place": list(place), "layout": layout, "state": state}
-    return hashlib.sha256(canonical(task)).hexdigest()
 
 
 def task_of(document: Any) -> Task:
