@@ -117,6 +117,14 @@ def test_a_site_is_given_what_it_needs_and_all_of_it_holds(store: s.Store):
     assert (ahead["consistency"][1], ahead["own"]) == ([], [])
 
 
+def test_a_copy_has_a_checkpoint_every_64_entries(store: s.Store):
+    grow(store, 200)
+    book = Logbook(store, KEY)
+    for start, end, sizes in ((0, 200, [64, 128, 192, 200]), (64, 128, [128]), (3, 10, [10]), (63, 65, [64, 65])):
+        found = [merkle.opened(note, book.origin, KEY.public, identity.verify).size for note in book.checkpoints(start, end)]
+        assert found == sizes
+
+
 def test_sizes_that_were_not_reached_are_refused(store: s.Store):
     grow(store, 4)
     book = Logbook(store, KEY)
@@ -253,12 +261,12 @@ async def test_people_and_sites_read_the_log(tmp_path: Path):
             assert (told["size"], told["public"]) == (now.size, public) == (3, public)
             page = await who.call("GET", "/v1/log/entries", query="start=1&count=1")
             assert json.loads(page["entries"][0])["action"] == "invited"
-            assert merkle.opened(page["note"], told["origin"], public, identity.verify).size == 2
+            assert [merkle.opened(note, told["origin"], public, identity.verify).size for note in page["notes"]] == [2]
             proof = await who.call("GET", "/v1/log/proof", query="entry=1&size=3")
             hashes = [bytes.fromhex(each) for each in proof["proof"]]
             assert merkle.included(merkle.leaf(page["entries"][0].encode()), 1, 3, hashes, now.root)
             assert len((await who.call("GET", "/v1/log/proof", query="old=1&size=3"))["proof"]) > 0
-        assert (await world.operator.call("GET", "/v1/log/entries", query="start=9"))["entries"] == []
+        assert (await world.operator.call("GET", "/v1/log/entries", query="start=9")) == {"start": 9, "entries": [], "notes": []}
         for query, code in (
             ("size=3", "frame"),
             ("entry=1&old=1&size=3", "frame"),

@@ -43,6 +43,7 @@ TYPE = "collegium/log/1"
 ITSELF = "coordinator"  # the actor of what nobody asked for
 HELD = 1 << 14  # hashes of complete subtrees that are kept in memory: they never change
 MOST = 1000  # entries in one answer to people
+EVERY = 64  # entries between two checkpoints of a copy
 FEW = 64  # entries, and sizes to go on from, in one answer to a site, whatever it asks
 
 
@@ -160,6 +161,11 @@ class Logbook:
         """Some entries in order, as the text that was hashed; at most 1,000."""
         query = select(e.text).where(e.seq >= start, e.seq < start + min(count, MOST)).order_by(e.seq)
         return self.store.read(lambda c: [row.text for row in c.execute(query)])
+
+    def checkpoints(self, start: int, end: int) -> list[str]:
+        """Signed notes of the log at every 64th entry after `start`, and at `end`: a change of a copy is found between two of them."""
+        sizes = sorted({*range((start // EVERY + 1) * EVERY, end, EVERY), end})
+        return self.store.read(lambda c: [self.note(c, size) for size in sizes])
 
     def for_site(self, seen: Sequence[int], mine: Collection[int] | None = None, *, site: str = "", run: str = "", since: int = 0) -> Json:
         """What a site is given to check, JSON-ready: the present checkpoint, that it goes on from each size the site has `seen`,

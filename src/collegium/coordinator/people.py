@@ -228,9 +228,9 @@ def history(app: FastAPI, book: Logbook) -> None:
 
     @app.get("/v1/log/entries")
     def entries(start: Annotated[int, Query(ge=0)] = 0, count: Annotated[int, Query(ge=1, le=logbook.MOST)] = 100) -> Json:
-        """Entries in order, each the text that was hashed, and the checkpoint of the log up to the last of them."""
+        """Entries in order, each the text that was hashed, and checkpoints of the log at every 64th of them and at the last."""
         found = book.entries(start, count)
-        return {"start": start, "entries": found, "note": book.checkpoint(start + len(found)) if found else book.checkpoint()}
+        return {"start": start, "entries": found, "notes": book.checkpoints(start, start + len(found)) if found else []}
 
     @app.get("/v1/log/proof")
     def proof(

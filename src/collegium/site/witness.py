@@ -278,7 +278,7 @@ def top(note: str) -> bytes:
     return base64.b64decode(note.split("\n")[2])
 
 
-def load(path: Path) -> Kept:
+def load(path: Path, *, mend: bool = True) -> Kept:
     """What the last whole line says. Raises `IdentityError` for a file without one: to forget in silence would be to be deceived."""
     if not path.exists():
         return Kept()
@@ -289,9 +289,14 @@ def load(path: Path) -> Kept:
         raise IdentityError(
             f"{path} is damaged: what this site remembers of the coordinator's log is lost", hint="restore it from a backup"
         ) from None
-    if torn:  # a crash cut it: nothing had followed from it
+    if torn and mend:  # a crash cut it: nothing had followed from it
         os.truncate(path, len(whole) + 1)
     return found
+
+
+def remembered(folder: Path) -> dict[int, str]:
+    """The checkpoints that the agent of this site's folder has seen last, by size: to hold a copy of the log against."""
+    return {int(size): note for size, note in load(folder / "state" / "witness.jsonl", mend=False).heads.items()}
 
 
 def parsed(document: Any) -> Shown:
