@@ -279,8 +279,13 @@ def test_an_update_that_was_sent_is_found_in_the_log(tmp_path: Path):
     site.sent("r1", TASK["place"], "d1")
     mine = keeper.update("d1")
     after = TASK | {"place": [0, 2, 1, "sum"], "counted": TASK["place"]}
-    look(watching(tmp_path), keeper, mine, keeper.task(after), task=after)  # the agent was restarted in between
-    assert watching(tmp_path).kept.owed == {}
+    again = watching(tmp_path)  # the agent was restarted in between
+    look(again, keeper, mine, keeper.task(after), task=after)
+    assert again.kept.owed == {}
+    assert watching(tmp_path).head != again.head  # nothing follows from it yet
+    again.sent("r1", after["place"], "d2")
+    assert watching(tmp_path).head == again.head
+    assert list(watching(tmp_path).kept.owed) == ['r1 [0, 2, 1, "sum"]']
 
 
 def test_an_update_that_was_counted_and_is_not_in_the_log_is_missed(tmp_path: Path):

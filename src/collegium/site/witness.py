@@ -109,13 +109,14 @@ class Witness:
                 mine.append(digest)
                 while len(self.kept.owed) > MOST:
                     del self.kept.owed[next(iter(self.kept.owed))]
-                self.save()
+            self.save()
 
     def check(self, document: Any, asked: Asked, *, task: Mapping[str, Any] | None = None) -> None:
-        """Hold a document against everything that this site has seen; remember it, on the disk, if it holds.
+        """Hold a document against everything that this site has seen; remember it if it holds.
 
         `asked` is what `ask` gave for the request, `task` the task that came with the answer. Raises `IdentityError`, which names
         the lie. The caller must not answer then: where the coordinator is proved to lie, every later call raises the same.
+        What is remembered with a task reaches the disk in `sent`, before the answer leaves and in the same write; else at once.
         """
         with self.lock:
             if self.kept.refused:
@@ -128,6 +129,8 @@ class Witness:
             if task is not None:
                 self.refuse_unlogged(shown, task, document)
             self.remember(found, shown, asked)
+            if task is None:
+                self.save()
 
     def compare(self, note: str) -> bool:
         """Hold a checkpoint that another site was given against this site's own; False where they cannot be compared.
@@ -217,7 +220,6 @@ class Witness:
         self.seen[found.size] = shown.note
         while len(self.seen) > MOST:
             del self.seen[min(self.seen)]
-        self.save()
         still = self.now() - kept.grew
         if still > DAY_S and self.now() - self.warned > DAY_S:
             self.warned = self.now()
