@@ -11,7 +11,7 @@ once, so a replay is refused without trusting anybody's clock and without a tabl
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -104,6 +104,44 @@ def secret_hash(secret: bytes) -> str:
 def digest(body: bytes | bytearray | memoryview) -> str:
     """BLAKE3 of some bytes, in hex: the name of a blob, an update, a chunk."""
     return blake3.blake3(body).hexdigest()
+
+
+CHUNK = 4 << 20  # bytes of a large vector that are sent, digested and sent again as one
+
+
+def vector_digest(chunks: Iterable[str]) -> str:
+    """The digest of a vector that is sent in chunks: of its chunks' digests, so that every byte is hashed once on each side."""
+    return digest("".join(chunks).encode())
+
+
+class Chunks:
+    """The digests of a vector's chunks, found while it is written from its start to its end.
+
+    >>> chunks = Chunks()
+    >>> chunks.update(b"num")
+    >>> chunks.update(b"bers")
+    >>> chunks.digests == [digest(b"numbers")]
+    True
+    """
+
+    def __init__(self) -> None:
+        self.running, self.nbytes, self.done = blake3.blake3(), 0, list[str]()
+
+    def update(self, piece: bytes | memoryview) -> None:
+        """The next bytes, as many as there are."""
+        view = memoryview(piece)
+        while view:
+            part = view[: CHUNK - self.nbytes % CHUNK]
+            self.running.update(part)
+            self.nbytes, view = self.nbytes + len(part), view[len(part) :]
+            if self.nbytes % CHUNK == 0:
+                self.done.append(self.running.hexdigest())
+                self.running.reset()
+
+    @property
+    def digests(self) -> list[str]:
+        """One for each chunk; the last may be shorter."""
+        return [*self.done, self.running.hexdigest()] if self.nbytes % CHUNK else list(self.done)
 
 
 class Request(NamedTuple):

@@ -26,7 +26,7 @@ class Lazy:
 
     def __init__(self, fn: Callable[..., Any], leaves: tuple[Any, ...]) -> None:
         self.fn, self.leaves = fn, leaves
-        self.shape: tuple[int, ...] = next(tuple(x.shape) for x in leaves if hasattr(x, "block"))
+        self.shape: tuple[int, ...] = next(tuple(x.shape) for x in leaves if hasattr(x, "block") or np.ndim(x))
         self.dtype = np.asarray(self.block(0, 0)).dtype
 
     def block(self, start: int, stop: int) -> np.ndarray:
@@ -68,6 +68,21 @@ def map(fn: Callable[..., Any], tree: Tree, *rest: Tree) -> dict[str, Any]:
         else:
             out[key] = np.asarray(fn(*leaves))
     return out
+
+
+def later(fn: Callable[..., Any], tree: Tree, *rest: Tree) -> dict[str, Any]:
+    """`map`, but a leaf of more than a block is computed when it is read: what is read once needs no memory of its own.
+
+    The arrays it is computed from must not change until then.
+    """
+    return map(fn, {key: held(value) for key, value in tree.items()}, *rest)
+
+
+def held(value: Any) -> Any:
+    """A leaf in memory as one that is read by blocks, if it is large; a branch leaf by leaf."""
+    if not hasattr(value, "shape") and isinstance(value, Mapping):
+        return {key: held(each) for key, each in value.items()}
+    return Lazy(np.asarray, (value,)) if size(value) > BLOCK and not hasattr(value, "block") else value
 
 
 def add(a: Tree, b: Tree) -> dict[str, Any]:

@@ -145,6 +145,15 @@ class Speaker:
         return json.loads(found) if found else None
 
 
+def vector_digest_of(vector: bytes) -> str:
+    """How a vector is named: a large one by the digests of its chunks."""
+    if len(vector) <= 1 << 20:
+        return identity.digest(vector)
+    chunks = identity.Chunks()
+    chunks.update(vector)
+    return identity.vector_digest(chunks.digests)
+
+
 class Site(Speaker):
     """A hospital that answers what it is asked."""
 
@@ -168,7 +177,7 @@ class Site(Speaker):
         algorithm = drift(shared["w"].size, shared["w"].dtype) if "w" in shared else counting()
         change, _ = task.update(algorithm, shared, self.table, {})
         vector = bytes(task.frame(task.vector(change, asked.layout, asked.place.phase), asked.layout.nbytes))
-        return Answer(asked.run, asked.place, identity.digest(vector), len(vector)), vector
+        return Answer(asked.run, asked.place, vector_digest_of(vector), len(vector)), vector
 
     async def upload(self, answer: Answer, vector: bytes, chunks: Sequence[int] | None = None) -> None:
         """Bring a large vector in chunks."""

@@ -103,17 +103,17 @@ class Hospital(threading.Thread):
         table = Table({"age": np.zeros(self.rows)})
         change, _ = task.update(momentum(), wire.load(file.read, file.size), table, {})
         spool = self.folder / f"{self.name}-vector"
-        hasher = identity.blake3.blake3()
+        hasher = identity.Chunks()
         with spool.open("wb") as out:
             for block in task.vector(change, asked.layout, asked.place.phase):
                 hasher.update(block.view(np.uint8).data)
                 out.write(block.view(np.uint8).data)
-        self.digests.append(hasher.hexdigest())
+        self.digests.append(identity.vector_digest(hasher.digests))
         if asked.layout.nbytes <= 1 << 20:
             self.payload = spool.read_bytes()
-        else:
-            upload(self.link, operation(asked.run, asked.place, self.name), asked.run, spool)
-        return document(Answer(asked.run, asked.place, hasher.hexdigest(), asked.layout.nbytes))
+            return document(Answer(asked.run, asked.place, identity.digest(self.payload), asked.layout.nbytes))
+        upload(self.link, operation(asked.run, asked.place, self.name), asked.run, spool, hasher.digests)
+        return document(Answer(asked.run, asked.place, self.digests[-1], asked.layout.nbytes))
 
 
 def linked(folder: Path, key: identity.Key) -> Link:

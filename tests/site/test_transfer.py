@@ -15,6 +15,7 @@ from tests.system.network.harness import Faults, Relay, relaying
 
 KEY = identity.key(b"k" * 32)
 WHOLE = os.urandom(2 * CHUNK + 12345)
+DIGESTS = [identity.digest(WHOLE[at : at + CHUNK]) for at in range(0, len(WHOLE), CHUNK)]
 
 
 @pytest.fixture
@@ -41,9 +42,9 @@ def test_only_missing_chunks_are_sent_and_a_second_upload_sends_nothing(there, w
     file.write_bytes(WHOLE)
     op = operation("r1", [0, 1, 1, "sum"], "leeds")
     there.uploads[op] = {1: WHOLE[CHUNK : 2 * CHUNK]}
-    assert upload(link, op, "r1", file) == 2
+    assert upload(link, op, "r1", file, DIGESTS) == 2
     assert b"".join(there.uploads[op][k] for k in range(3)) == WHOLE
-    assert upload(link, op, "r1", file) == 0
+    assert upload(link, op, "r1", file, DIGESTS) == 0
 
 
 @pytest.mark.parametrize("cut", [100, 5000, CHUNK // 2, CHUNK + 9000, 2 * CHUNK + 20000])
@@ -52,7 +53,7 @@ def test_an_upload_that_is_cut_sends_at_most_one_chunk_again(there, way, tmp_pat
     file = tmp_path / "vector"
     file.write_bytes(WHOLE)
     relay.faults = Faults(cut_up=cut)
-    upload(link, "op", "r1", file)
+    upload(link, "op", "r1", file, DIGESTS)
     assert b"".join(there.uploads["op"][k] for k in range(3)) == WHOLE
     assert relay.up <= len(WHOLE) + CHUNK + 0.05 * len(WHOLE)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from blake3 import blake3
 
 from collegium import wire
 from collegium.data import registry
@@ -15,6 +14,7 @@ from collegium.engine import messages
 from collegium.engine import run as course
 from collegium.engine.messages import Task
 from collegium.errors import DataError, UpdateError
+from collegium.identity import CHUNK, digest, vector_digest
 from collegium.site.pipe import Worker, WorkerDied, environment
 from collegium.site.worker import failure, shown, spooled
 from collegium.study import manifest, plan
@@ -56,7 +56,7 @@ def test_it_reads_computes_and_answers_the_same_after_it_was_killed(worker, home
     assert (told["rows"], told["stages"]) == (50, ["features", "fit"])
     asked, state = first_task()
     says, vector = worker.ask(asked, state)
-    assert says["digest"] == blake3(vector).hexdigest()
+    assert says["digest"] == digest(vector)
     (home / "state").write_bytes(state)
     assert bytes(worker.ask(asked | {"state": str(home / "state")}).payload) == bytes(vector)
     worker.kill()
@@ -116,11 +116,13 @@ def test_what_may_be_told_of_an_error(error, code, final):
 
 
 def test_a_large_vector_is_written_as_it_is_made(tmp_path):
-    pieces = [np.arange(5, dtype=np.uint64), np.arange(4, dtype=np.uint32)]
-    told = spooled(iter(pieces), tmp_path / "spool")
-    whole = b"".join(piece.tobytes() for piece in pieces)
-    assert Path(told["spool"]).read_bytes() == whole
-    assert (told["nbytes"], told["digest"]) == (56, blake3(whole).hexdigest())
+    for count in (CHUNK // 4 + 7, 5):  # the second is written over the first, and is shorter
+        pieces = [np.arange(count, dtype=np.uint64), np.arange(4, dtype=np.uint32)]
+        told = spooled(iter(pieces), tmp_path / "spool")
+        whole = b"".join(piece.tobytes() for piece in pieces)
+        assert Path(told["spool"]).read_bytes() == whole
+        assert told["chunks"] == [digest(whole[at : at + CHUNK]) for at in range(0, len(whole), CHUNK)]
+        assert (told["nbytes"], told["digest"]) == (len(whole), vector_digest(told["chunks"]))
 
 
 def test_a_line_is_text():

@@ -97,7 +97,7 @@ def averaging(
         if rows and not lost:
             params, steps = train(centre, mine, Pull(mu, centre), seed_of(memory, int(shared["round"])))
             weight = rows / steps if normalise else rows
-            delta = T.map(lambda p, c: ((p - c) * np.float32(weight)).astype(np.float32, copy=False), params, centre)
+            delta = T.later(lambda p, c: ((p - c) * np.float32(weight)).astype(np.float32, copy=False), params, centre)
         else:
             delta = T.zeros_like(centre)
         measured = {"loss": np.array(worst if lost else found), "rows": np.array(len(check))}  # a sum with room for more loses small ones

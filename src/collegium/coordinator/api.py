@@ -18,7 +18,7 @@ from collegium.engine.messages import VERSION, answer_of
 from collegium.errors import ConflictError, FrameError, NotFound
 from collegium.identity import digest
 
-PIECE = 256 << 10  # bytes of a large body that are in memory at once, for each site
+PIECE = 1 << 20  # bytes of a large body that are in memory at once, for each site
 WAIT_S = 25  # a request is held so long at most: proxies cut longer ones
 MAX_LINE = 1 << 16
 NOTHING = pack({})
@@ -141,9 +141,9 @@ class Api:
             waiting.append(piece)
             size += len(piece)
             if size >= PIECE:
-                await asyncio.to_thread(receiving.write, b"".join(waiting))
+                await asyncio.to_thread(receiving.write, waiting)
                 waiting, size = [], 0
-        await asyncio.to_thread(receiving.finish, call.digest, b"".join(waiting))
+        await asyncio.to_thread(receiving.finish, call.digest, waiting)
         return Answer(204, b"", digest(b""), BINARY)
 
     async def upload(self, call: Call) -> Any:

@@ -4,7 +4,9 @@ A file is written under another name, fsynced and renamed, so that under a diges
 Frames are read and written a block at a time: a model may be larger than memory.
 """
 
+import contextlib
 import os
+import queue
 import threading
 import uuid
 from collections import Counter
@@ -23,6 +25,7 @@ from collegium.errors import NotFound, StorageError
 
 SMALL = 1 << 20  # frames and vectors up to this many bytes go into the database and into messages
 MARGIN = 64 << 20  # bytes left free on the disk, for the database and the log
+AHEAD = 2  # pieces of a frame that are made before they can be written
 IN_MEMORY = 8 << 20  # bytes of a large frame's small leaves that are read at once
 
 
@@ -100,8 +103,7 @@ class Blobs:
         draft, hasher = self.folder / f"tmp-{uuid.uuid4().hex}", blake3.blake3()
         try:
             with complaints(), draft.open("xb", buffering=0) as out:
-                os.posix_fallocate(out.fileno(), 0, nbytes)  # a full disk says so now
-                for piece in pieces:
+                for piece in ahead(pieces):
                     hasher.update(piece)
                     write_all(out.fileno(), piece)
                 os.fsync(out.fileno())
@@ -150,6 +152,36 @@ class Blobs:
         for draft in self.folder.glob("tmp-*"):
             draft.unlink()
         return [path.name for path in self.folder.iterdir()]
+
+
+def ahead(pieces: Iterable[Any]) -> Iterator[Any]:
+    """The same pieces, each made while the one before it is digested and written: adding up and writing need a core each."""
+    made: queue.Queue[Any] = queue.Queue(AHEAD)
+    given_up = threading.Event()
+
+    def make() -> None:
+        try:
+            for piece in pieces:
+                made.put(piece)
+                if given_up.is_set():
+                    return
+        except BaseException as e:
+            made.put(e)
+        else:
+            made.put(None)
+
+    maker = threading.Thread(target=make, name="collegium-ahead", daemon=True)
+    maker.start()
+    try:
+        while (piece := made.get()) is not None:
+            if isinstance(piece, BaseException):
+                raise piece
+            yield piece
+    finally:
+        given_up.set()
+        while maker.is_alive():
+            with contextlib.suppress(queue.Empty):
+                made.get(timeout=0.05)
 
 
 def write_all(handle: int, piece: Any) -> None:

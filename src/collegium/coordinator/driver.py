@@ -150,7 +150,7 @@ def forget_round(live: Live) -> list[str]:
 async def clean(means: Means, live: Live, place: Place, sites: list[str], orphans: list[str]) -> None:
     """Remove the files of a round that is over; `sites` are those that may have left some."""
     if sites:
-        means.spool.drop(operation(live.id, place, site) for site in sites)
+        means.spool.drop((operation(live.id, place, site) for site in sites), spare=live.status == "running")
     if orphans:
         wanted = means.store.read
         await asyncio.to_thread(means.blobs.sweep, orphans, lambda d: wanted(lambda c: records.frame_wanted(c, d)))

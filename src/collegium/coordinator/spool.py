@@ -6,7 +6,7 @@ again before it counts, so no chunk needs an `fsync` of its own; the whole is fs
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ import blake3
 from collegium.coordinator.blobs import Blobs, File, complaints, sync_folder
 from collegium.engine.messages import Place
 from collegium.errors import ConflictError, FrameError, UpdateError
+from collegium.identity import CHUNK, vector_digest
 
-CHUNK = 4 << 20
-STEP = 1 << 20
+MANY = 512  # pieces handed to the system at once
 
 
 def operation(run: str, place: Place, site: str) -> str:
@@ -34,7 +34,6 @@ class Upload:
         self.chunks: dict[int, str] = {}
         self.gone = False  # its round is over
         self.sealed = ""  # the digest of the whole, once it is safe on the disk
-        self.whole, self.hashed = blake3.blake3(), 0  # the digest so far, as long as chunks come in order
         with complaints():
             known = path.exists()
             self.handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -70,8 +69,7 @@ class Upload:
         """Start on chunk `k`; what was there of it before no longer counts."""
         start, nbytes = self.span(k)
         self.sealed = ""
-        if self.chunks.pop(k, None) and start < self.hashed:
-            self.hashed, self.whole = -1, blake3.blake3()  # the running digest covers bytes that may change
+        self.chunks.pop(k, None)
         return Chunk(self, k, start, nbytes)
 
     def seal(self) -> str:
@@ -81,12 +79,7 @@ class Upload:
         with complaints():
             os.fdatasync(self.handle)
             sync_folder(self.path.parent)
-        if self.hashed == self.nbytes:
-            return self.whole.hexdigest()
-        hasher = blake3.blake3()
-        for at in range(0, self.nbytes, STEP):
-            hasher.update(os.pread(self.handle, STEP, at))
-        return hasher.hexdigest()
+        return vector_digest(self.chunks[k] for k in range(self.count))
 
     def tail(self, count: int) -> bytes:
         """The last bytes."""
@@ -105,22 +98,17 @@ class Chunk:
     def __init__(self, upload: Upload, k: int, start: int, nbytes: int) -> None:
         self.upload, self.k, self.start, self.nbytes = upload, k, start, nbytes
         self.at, self.own = 0, blake3.blake3()
-        self.whole = upload.whole.copy() if upload.hashed == start else None
 
-    def write(self, piece: Any) -> None:
+    def write(self, pieces: Sequence[Any]) -> None:
         """Add the next bytes. Raises `FrameError` when they are more than the chunk has."""
-        if self.at + len(piece) > self.nbytes:
+        if self.at + sum(map(len, pieces)) > self.nbytes:
             raise FrameError(f"chunk {self.k} is longer than its {self.nbytes} bytes")
-        self.own.update(piece)
-        if self.whole is not None:
-            self.whole.update(piece)
+        for piece in pieces:
+            self.own.update(piece)
         with complaints():
-            done = 0
-            while done < len(piece):
-                done += os.pwrite(self.upload.handle, memoryview(piece)[done:], self.start + self.at + done)
-        self.at += len(piece)
+            self.at = write_at(self.upload.handle, pieces, self.start + self.at) - self.start
 
-    def finish(self, digest: str, rest: bytes = b"") -> None:
+    def finish(self, digest: str, rest: Sequence[Any] = ()) -> None:
         """Add the last bytes; the chunk is here if it is whole and has this digest, else `FrameError`."""
         self.write(rest)
         if self.at != self.nbytes:
@@ -130,11 +118,22 @@ class Chunk:
         upload = self.upload
         if upload.gone:
             raise ConflictError("the round of this upload is over", hint="ask for work: the next task says what counted")
-        if self.whole is not None and upload.hashed == self.start:
-            upload.whole, upload.hashed = self.whole, self.start + self.nbytes
         with complaints(), upload.notes.open("a") as notes:
             notes.write(f"{self.k} {digest}\n")
         upload.chunks[self.k] = digest
+
+
+def write_at(handle: int, pieces: Sequence[Any], at: int) -> int:
+    """Write pieces one after the other from byte `at` on; returns where they end. The system may take fewer than it was given."""
+    left = [memoryview(piece) for piece in pieces if len(piece)]
+    while left:
+        done = os.pwritev(handle, left[:MANY], at)
+        at += done
+        while left and done >= len(left[0]):
+            done -= len(left.pop(0))
+        if done:
+            left[0] = left[0][done:]
+    return at
 
 
 class Spool:
@@ -144,26 +143,41 @@ class Spool:
         self.folder, self.blobs = folder, blobs
         folder.mkdir(mode=0o700, exist_ok=True)
         self.open: dict[str, Upload] = {}
+        self.spare: list[Path] = []  # files of rounds that are over
 
     def upload(self, op: str, nbytes: int) -> Upload:
         """The upload of this name, as far as it came."""
         if op not in self.open:
-            if not (self.folder / op).exists():
+            if not (self.folder / op).exists() and not self.reuse(self.folder / op, nbytes):
                 self.blobs.room_for(nbytes)
             self.open[op] = Upload(self.folder / op, nbytes)
         return self.open[op]
+
+    def reuse(self, path: Path, nbytes: int) -> bool:
+        """Give a file of an earlier round to a new upload of its size: to write over pages is many times cheaper than to find new ones."""
+        for spare in self.spare:
+            if spare.stat().st_size == nbytes:
+                self.spare.remove(spare)
+                spare.rename(path)
+                return True
+        return False
 
     def file(self, op: str) -> File:
         """A committed upload, to be read."""
         return File(self.folder / op)
 
-    def drop(self, ops: Iterable[str]) -> None:
-        """Forget uploads whose round is over."""
+    def drop(self, ops: Iterable[str], *, spare: bool = False) -> None:
+        """Forget uploads whose round is over; with `spare` their files serve the next round, which writes over them."""
         for op in ops:
-            if held := self.open.pop(op, None):
+            held, path = self.open.pop(op, None), self.folder / op
+            if held and held.sealed and spare and path.exists():
+                self.spare.append(path.replace(self.folder / f"spare-{op}"))
+            if held:
                 held.drop()
-            for path in (self.folder / op, self.folder / f"{op}.have"):
-                path.unlink(missing_ok=True)
+            for left in (path, self.folder / f"{op}.have"):
+                left.unlink(missing_ok=True)
+        while self.spare and not spare:
+            self.spare.pop().unlink(missing_ok=True)
 
     def keep_only(self, ops: Iterable[str]) -> None:
         """Remove what belongs to no open round: half-done totals, rounds closed just before a crash."""

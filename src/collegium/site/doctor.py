@@ -17,11 +17,10 @@ from typing import Any, NamedTuple
 
 from collegium import identity
 from collegium.errors import CollegiumError, FrameError, IdentityError, LinkError, NotFound
-from collegium.identity import Code, Key
+from collegium.identity import CHUNK, Code, Key
 from collegium.site import config
 from collegium.site.dial import Dialler, HopError, Proxy, Target, target, tcp, way_out
 from collegium.site.link import BYTES, LONG_POLL_S, Link
-from collegium.site.transfer import CHUNK
 
 CLOCK_S = 600  # further apart, and certificates and records get confusing dates
 PATIENT_S = 60.0

@@ -107,11 +107,15 @@ class Link:
         self.trouble = ""  # what keeps the present call from getting through
         self.on_trouble: Callable[[str], object] = lambda says: None
 
-    def call(self, method: str, path: str, *, query: str = "", body: Any = b"", kind: str = JSON) -> Reply:
-        """One signed request and its checked answer; an error answer is raised as the `CollegiumError` that it names."""
+    def call(self, method: str, path: str, *, query: str = "", body: Any = b"", kind: str = JSON, digest: str = "") -> Reply:
+        """One signed request and its checked answer; an error answer is raised as the `CollegiumError` that it names.
+
+        `digest` is the body's, where the caller knows it.
+        """
+        digest = digest or identity.digest(body)
         refusals = 0
         while refusals < 4:
-            signature, headers = self.sign(method, path, query, body, kind)
+            signature, headers = self.sign(method, path, query, digest, kind)
             try:
                 status, got, answer = self.exchange(method, path + (f"?{query}" if query else ""), body, headers)
             except Worn:
@@ -140,7 +144,7 @@ class Link:
             raise Busy(says or "the coordinator is busy", seconds(headers.get("retry-after", "")))
         raise errors.by_code(code)(says or f"the coordinator answered {status}", hint=hint)
 
-    def sign(self, method: str, path: str, query: str, body: Any, kind: str) -> tuple[bytes, dict[str, str]]:
+    def sign(self, method: str, path: str, query: str, digest: str, kind: str) -> tuple[bytes, dict[str, str]]:
         """The signature of a request, and all its headers."""
         headers = {"content-type": kind, "user-agent": self.agent, "accept-encoding": "identity"}
         if self.key is None:
@@ -148,7 +152,7 @@ class Link:
         with self.lock:
             self.counter += 1
             boot, counter = self.boot, self.counter
-        parts = identity.Request(method, path, query, identity.digest(body), kind, self.fingerprint)
+        parts = identity.Request(method, path, query, digest, kind, self.fingerprint)
         signed = identity.sign_request(self.key, parts, boot=boot, counter=counter, now=int(time.time()))
         return identity.read_signature(signed).signature, headers | signed
 

@@ -250,7 +250,8 @@ class Part:
             self.recorded(lambda: ledger.append("line", run=self.run, line=self.line))
         if "spool" in told:
             self.tell(doing="sending")
-            upload(self.house.link, operation(self.run, task["place"], self.house.config.site), self.run, Path(told["spool"]))
+            op = operation(self.run, task["place"], self.house.config.site)
+            upload(self.house.link, op, self.run, Path(told["spool"]), told["chunks"])
         self.tell(doing="waiting")
         return answer, vector
 

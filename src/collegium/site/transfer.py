@@ -10,17 +10,18 @@ import http.client
 import mmap
 import os
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import blake3
 
+from collegium import identity
 from collegium.errors import StorageError
+from collegium.identity import CHUNK
 from collegium.site.dial import HopError
 from collegium.site.link import BYTES, Link, Stopped, broken
 
-CHUNK = 4 << 20
 PIECE = 1 << 20
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES)
 
@@ -30,18 +31,21 @@ def operation(run: str, place: Iterable[Any], site: str) -> str:
     return hashlib.sha256("|".join([run, *map(str, place), site]).encode()).hexdigest()
 
 
-def upload(link: Link, op: str, run: str, file: Path) -> int:
-    """Bring a file to the coordinator, chunk by chunk, only those that are missing there; returns the chunks sent."""
+def upload(link: Link, op: str, run: str, file: Path, digests: Sequence[str]) -> int:
+    """Bring a file to the coordinator, chunk by chunk, only those that are missing there; returns the chunks sent.
+
+    `digests` are those of the chunks: whoever wrote the file hashed it on the way, so that it is not read twice.
+    """
     sent = 0
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as whole, memoryview(whole) as view:
 
         def missing() -> int:
             nonlocal sent
             here = set(link.call("GET", f"/v1/uploads/{op}", query=f"run={run}").json()["chunks"])
-            for number in range(-(-len(view) // CHUNK)):
+            for number, digest in enumerate(digests):
                 if number not in here:
                     with view[number * CHUNK : (number + 1) * CHUNK] as chunk:
-                        link.call("PUT", f"/v1/uploads/{op}/{number}", query=f"run={run}", body=chunk, kind=BYTES)
+                        link.call("PUT", f"/v1/uploads/{op}/{number}", query=f"run={run}", body=chunk, kind=BYTES, digest=digest)
                     sent += 1
             return sent
 
@@ -100,7 +104,7 @@ def download(link: Link, digest: str, nbytes: int, path: Path) -> None:
 def receive(link: Link, digest: str, nbytes: int, part: Path, at: int, running: blake3.blake3) -> int:
     """Append what comes to `part`; returns how many bytes it holds."""
     route = f"/v1/blobs/{digest}"
-    signature, headers = link.sign("GET", route, "", b"", BYTES)
+    signature, headers = link.sign("GET", route, "", identity.digest(b""), BYTES)
     connection, _ = link.take()
     whole = False
     try:

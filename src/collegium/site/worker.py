@@ -4,6 +4,7 @@ It has no key and uses no network. Tasks come in on a pipe and sums go out on a 
 what is sent. An error's text stays here, in the log: only a code and a sentence without data go further.
 """
 
+import contextlib
 import errno
 import importlib
 import logging
@@ -26,6 +27,7 @@ from collegium.engine import task as tasks
 from collegium.engine.messages import Task, task_of
 from collegium.engine.run import Stage
 from collegium.errors import CollegiumError, DataError, StudyError
+from collegium.identity import Chunks, vector_digest
 from collegium.site.frames import INLINE, receive, send
 from collegium.site.memory import Memory
 from collegium.site.reading import apart
@@ -86,23 +88,25 @@ class Bench:
 
 
 def spooled(pieces: Any, folder: Path) -> dict[str, Any]:
-    """Write a vector to a file as it is made; a few MiB of it are in memory at a time.
+    """Write a vector to a file as it is made; a few MiB of it are in memory at a time. Each chunk of it is digested on the way.
 
-    Without fsync: what a power cut takes is made again from the same state, rows and seed, to the same bytes.
+    The file of the round before is written over: its pages need not be found again. Without fsync: what a power cut takes is
+    made again from the same state, rows and seed, to the same bytes.
     """
     folder.mkdir(exist_ok=True)
     path, part = folder / "vector", folder / "vector.part"
-    running, nbytes = blake3.blake3(), 0
-    path.unlink(missing_ok=True)
-    with part.open("wb", buffering=0) as file:
+    chunks = Chunks()
+    with contextlib.suppress(FileNotFoundError):
+        os.replace(path, part)
+    with open(os.open(part, os.O_WRONLY | os.O_CREAT, 0o600), "wb", buffering=0) as file:
         for piece in pieces:
             raw = piece.view(np.uint8).data
-            running.update(raw)
-            nbytes += len(raw)
+            chunks.update(raw)
             while raw:
                 raw = raw[file.write(raw) :]
+        file.truncate(chunks.nbytes)
     os.replace(part, path)
-    return {"digest": running.hexdigest(), "nbytes": nbytes, "spool": str(path)}
+    return {"digest": vector_digest(chunks.digests), "nbytes": chunks.nbytes, "spool": str(path), "chunks": chunks.digests}
 
 
 def shown(line: Mapping[str, Any]) -> dict[str, str]:

@@ -78,7 +78,9 @@ def test_n1_an_upload_cut_again_and_again_sends_at_most_a_chunk_for_each_cut(tmp
         there.sites[KEY.public] = "leeds"
         link = Link(Dialler(target(there.url.replace(str(there.port), str(relay.port))), root=there.root.pem), KEY, there.key.public)
         relay.faults = Faults(cut_up=CHUNK + 300_000, times=2)
-        upload(link, "op", "r1", file)
+        chunks = identity.Chunks()
+        chunks.update(file.read_bytes())
+        upload(link, "op", "r1", file, chunks.digests)
         link.close()
     size = file.stat().st_size
     assert b"".join(there.uploads["op"][k] for k in range(4)) == file.read_bytes()
