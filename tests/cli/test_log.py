@@ -50,7 +50,7 @@ def test_a_clock_that_went_back_is_told(tmp_path: Path):
 
 @pytest.mark.system
 def test_people_and_hospitals_read_and_export_the_log(house: Household, tmp_path: Path):
-    spoken = speak("log", "show", "--folder", house.hub)
+    spoken = speak("log", "show", "--folder", house.hub, "--last", "10000")
     assert spoken.code == 0, spoken.err
     assert [words for words in ("founded", "invited", "joined", "north") if words not in spoken.out] == []
     site = house.folder / "north"
