@@ -117,6 +117,16 @@ def test_a_site_is_given_what_it_needs_and_all_of_it_holds(store: s.Store):
     assert (ahead["consistency"][1], ahead["own"]) == ([], [])
 
 
+def test_a_site_that_asks_from_the_beginning_costs_little(store: s.Store, monkeypatch: pytest.MonkeyPatch):
+    grow(store, 400)
+    book = Logbook(store, KEY)
+    found = [one["seq"] for one in book.for_site([], site="site1", run="r1")["own"]]
+    assert found == list(range(400))[1::3][-logbook.FEW :]
+    monkeypatch.setattr(logbook, "FAR", 9)
+    assert [one["seq"] for one in book.for_site([], site="site1", run="r1")["own"]] == [391, 394, 397]
+    assert len(book.for_site(range(400))["consistency"]) == logbook.FEW
+
+
 def test_a_copy_has_a_checkpoint_every_64_entries(store: s.Store):
     grow(store, 200)
     book = Logbook(store, KEY)

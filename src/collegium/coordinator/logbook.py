@@ -44,6 +44,7 @@ ITSELF = "coordinator"  # the actor of what nobody asked for
 HELD = 1 << 14  # hashes of complete subtrees that are kept in memory: they never change
 MOST = 1000  # entries in one answer to people
 EVERY = 64  # entries between two checkpoints of a copy
+FAR = 20_000  # entries that are looked through for those about one site
 FEW = 64  # entries, and sizes to go on from, in one answer to a site, whatever it asks
 
 
@@ -78,7 +79,7 @@ NODES = Quick(select(e.nodes).where(e.seq == bindparam("number")))
 TEXT = Quick(select(e.text).where(e.seq == bindparam("number")))
 MINE = Quick(
     text(
-        "SELECT seq FROM entry WHERE site = :of_site AND site <> '' AND seq >= :since AND run IN ('', :of_run) "
+        "SELECT seq FROM entry WHERE seq >= :since AND site = :of_site AND site <> '' AND run IN ('', :of_run) "
         f"ORDER BY seq DESC LIMIT {FEW}"
     )
 )
@@ -124,7 +125,11 @@ def cut(nodes: bytes, level: int) -> bytes:
 
 
 def own(connection: Connection, site: str, run: str, since: int) -> list[int]:
-    """The numbers of the entries about a site, in this run or in none, from number `since` on: the newest, if they are many."""
+    """The numbers of the entries about a site, in this run or in none, from number `since` on: the newest, if they are many.
+
+    They are looked for by number, and not very far back: a site asks every half minute, and an index would cost each entry a page.
+    """
+    since = max(since, size(connection) - FAR)
     return [seq for (seq,) in MINE(connection, of_site=site, of_run=run, since=since)]
 
 

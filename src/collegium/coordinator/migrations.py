@@ -53,7 +53,6 @@ SECOND = (  # the tamper-evident log: `nodes` are the hashes of the subtrees tha
     """CREATE TABLE entry (
         seq {number}, at BIGINT NOT NULL, action TEXT NOT NULL, run TEXT NOT NULL, site TEXT NOT NULL, text TEXT NOT NULL,
         nodes {blob} NOT NULL)""",
-    "CREATE INDEX entry_site ON entry (site, seq) WHERE site <> ''",
     "CREATE INDEX entry_task ON entry (run, seq) WHERE action = 'task'",
 )
 MIGRATIONS: tuple[Sequence[str], ...] = (FIRST, SECOND)
