@@ -34,7 +34,7 @@ cover: .venv/installed  ## branch coverage: 100 % of privacy/, 95 % of the other
 	$(BIN)/coverage report --fail-under=95 --show-missing --include='$(subst $() ,$(comma),$(PURE))'
 
 comma := ,
-PURE := $(foreach room,algorithms/* split/* engine/* tree.py table.py wire.py identity.py canonical.py charts/*,*/collegium/$(room))
+PURE := $(foreach room,algorithms/* split/* engine/* tree.py table.py wire.py identity.py canonical.py merkle.py charts/*,*/collegium/$(room))
 
 lint: .venv/installed
 	$(BIN)/ruff format --check

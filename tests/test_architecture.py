@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "collegium"
 FILES = sorted(SRC.rglob("*.py"))
-PURE = ["algorithms", "privacy", "split", "engine", "tree", "table", "wire", "identity", "canonical", "charts", "words"]
+PURE = ["algorithms", "privacy", "split", "engine", "tree", "table", "wire", "identity", "canonical", "merkle", "charts", "words"]
 
 each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SRC)))
 

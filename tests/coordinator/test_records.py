@@ -34,7 +34,7 @@ def answer(digest: str = "aa", place: Place = PLACE, **more) -> Answer:
 
 
 def add(store: s.Store, given: Answer, body: bytes | None = b"12345678", site: str = "leeds") -> str:
-    return store.write(lambda c: records.add_upload(c, "r1", site, given, body))
+    return store.write(lambda c: records.add_upload(c, "r1", site, given, body, now=8))
 
 
 def test_an_answer_counts_once(store: s.Store):
@@ -50,7 +50,7 @@ def test_an_answer_counts_once(store: s.Store):
 @pytest.mark.parametrize("status", ["closed", "applied", "abandoned"])
 def test_an_answer_to_a_round_that_is_over_is_late(store: s.Store, status: str):
     add(store, answer(), site="york")
-    store.write(lambda c: records.turn_round(c, "r1", PLACE, ["open"], status=status))
+    store.write(lambda c: records.turn_round(c, "r1", PLACE, ["open"], status=status, answered="{}", ended=9))
     assert add(store, answer()) == "late"
     assert add(store, answer(place=PLACE._replace(round=9))) == "late"
     assert add(store, answer(), site="york") == "same"
@@ -58,9 +58,9 @@ def test_an_answer_to_a_round_that_is_over_is_late(store: s.Store, status: str):
 
 
 def test_of_two_that_close_a_round_one_succeeds(store: s.Store):
-    store.write(lambda c: records.turn_round(c, "r1", PLACE, ["open"], status="closed", answered='{"leeds": "aa"}'))
+    store.write(lambda c: records.turn_round(c, "r1", PLACE, ["open"], status="closed", answered='{"leeds": "aa"}', ended=9))
     with pytest.raises(ConflictError, match="another process"):
-        store.write(lambda c: records.turn_round(c, "r1", PLACE, ["open"], status="closed", answered='{"york": "bb"}'))
+        store.write(lambda c: records.turn_round(c, "r1", PLACE, ["open"], status="closed", answered='{"york": "bb"}', ended=9))
     assert store.read(lambda c: records.rounds(c, "r1"))[0].answered == '{"leeds": "aa"}'
 
 

@@ -81,6 +81,15 @@ MODEL = Branch(
         "use": Twig(f"{CLI}.model:use", "Estimate for the rows of a file; nothing is sent."),
     },
 )
+LOG = Branch(
+    "log",
+    "The coordinator's log: what was done, and proof that nobody changed it.",
+    {
+        "show": Twig(f"{CLI}.log:show", "The newest entries."),
+        "export": Twig(f"{CLI}.log:export", "Write the whole log into a file."),
+        "verify": Twig(f"{CLI}.log:verify", "Check such a file, with no network."),
+    },
+)
 ROOT = Branch(
     "collegium",
     "Hospitals train one model together, and no record leaves home.",
@@ -92,6 +101,7 @@ ROOT = Branch(
         "invite": INVITE,
         "study": STUDY,
         "model": MODEL,
+        "log": LOG,
         "simulate": Twig(f"{CLI}.simulate:simulate", "Run a study over local files, as if each were a hospital."),
         "version": Twig(f"{CLI}.about:version", "The version of Collegium and what it runs on."),
         "completion": Twig(f"{CLI}.about:completion", "A script that completes commands in bash, zsh or fish."),

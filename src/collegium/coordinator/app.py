@@ -16,6 +16,7 @@ from collegium.coordinator import store as s
 from collegium.coordinator.auth import Call, Door, Receive, Scope, Send
 from collegium.coordinator.blobs import Blobs
 from collegium.coordinator.live import Reached
+from collegium.coordinator.logbook import Logbook
 from collegium.coordinator.means import Means, Plan
 from collegium.coordinator.members import Members
 from collegium.coordinator.records import Event
@@ -46,7 +47,8 @@ class App:
         self.runs = Runs(means)
         self.door = Door(key, boot, self.members)
         self.api = api.Api(self.runs, self.members, self.door, settings.title, root)
-        self.people = people.build(self.runs, self.members, settings)
+        self.logbook = Logbook(means.store, key)
+        self.people = people.build(self.runs, self.members, settings, self.logbook)
         auth.refuse_undeclared([*self.api.handlers, *people.routes(self.people)])
         self.settings = settings
         self.pulse: asyncio.Task[None] | None = None
@@ -92,7 +94,7 @@ class App:
             status = message.get("status", status)
             answer.extend(message.get("body", b""))
 
-        call.scope["collegium.caller"] = call.caller
+        call.scope["collegium.caller"] = call.caller  # the log says who ordered what
         await self.people(call.scope, receive, send)
         if error := call.scope.get("collegium.error"):
             raise error

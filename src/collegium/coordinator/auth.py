@@ -75,6 +75,9 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", "/v1/runs/{run}/resume"): Rule(PEOPLE),
     ("POST", "/v1/runs/{run}/stop"): Rule(PEOPLE),
     ("GET", "/v1/runs/{run}/results"): Rule(PEOPLE),
+    ("GET", "/v1/log"): Rule(SITES | PEOPLE),  # a log that only its keeper's friends may read proves nothing
+    ("GET", "/v1/log/entries"): Rule(SITES | PEOPLE),
+    ("GET", "/v1/log/proof"): Rule(SITES | PEOPLE),
 }
 
 

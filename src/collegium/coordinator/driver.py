@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from collegium.coordinator import records, recovery, states
 from collegium.coordinator.blobs import SMALL, Frame
 from collegium.coordinator.live import Live, Status, roster_text
+from collegium.coordinator.logbook import ITSELF
 from collegium.coordinator.means import Means
 from collegium.coordinator.spool import operation
 from collegium.coordinator.transition import Next, following, so_far
@@ -87,7 +88,9 @@ async def close(means: Means, live: Live, sites: frozenset[str]) -> None:
     """Add up the answers and move on: in one transaction the next place counts and the answers are forgotten."""
     place, digests = live.place, recovery.answered_text(live, sites)
     if live.kept.run.layout.nbytes > SMALL and live.closed is None:  # adding up takes a while: fix now whose answers count
-        await means.store.commit(lambda c: records.turn_round(c, live.id, place, ["open"], status="closed", answered=digests))
+        await means.store.commit(
+            lambda c: records.turn_round(c, live.id, place, ["open"], status="closed", answered=digests, ended=means.now())
+        )
         live.closed = sorted(sites)
     after = await asyncio.to_thread(following, means, live, sites)
     figures = after.figures | {"seconds": round(means.clock() - live.opened, 3)}
@@ -99,7 +102,8 @@ async def close(means: Means, live: Live, sites: frozenset[str]) -> None:
 
     def applied(c: Connection) -> list[str]:
         values = {"status": "applied", "answered": digests, "figures": recovery.figures_text(figures), "ended": done.at}
-        records.turn_round(c, live.id, place, ["open", "closed"], **values)
+        becomes = (after.results or after.kept.shared).digest
+        records.turn_round(c, live.id, place, ["open", "closed"], becomes=becomes, **values)
         records.drop_uploads(c, live.id, place)
         records.change_frames(c, live.id, after.new, dropped)
         if after.results:
@@ -205,7 +209,7 @@ def ended(c: Connection, live: Live, status: Status, says: str, results: Frame |
     records.move_run(c, live.id, live.place, status=status, says=says, results=digest, results_bytes=nbytes, state="", ended=at)
 
 
-async def end(means: Means, live: Live, status: Status, says: str) -> None:
+async def end(means: Means, live: Live, status: Status, says: str, *, by: str = ITSELF) -> None:
     """A run ends before its time: what it has learned is kept, everything else goes. The caller holds the run's lock."""
     place = live.place
     results = await asyncio.to_thread(so_far, means, live)
@@ -216,7 +220,7 @@ async def end(means: Means, live: Live, status: Status, says: str) -> None:
         ended(c, live, status, says, results, event.at)
         records.drop_uploads(c, live.id, place)
         records.change_frames(c, live.id, [results] if results else [], dropped)
-        records.tell(c, event)
+        records.tell(c, event, by=by)
         return [digest for digest in files if not records.frame_wanted(c, digest)]
 
     try:
@@ -240,13 +244,13 @@ async def fail(means: Means, live: Live, says: str) -> None:
             await asyncio.sleep(RETRY_S)
 
 
-async def pause(means: Means, live: Live) -> None:
+async def pause(means: Means, live: Live, *, by: str) -> None:
     """Nothing new is asked until the run is resumed; answers under way are still taken. The caller holds the run's lock."""
     event = means.event(live, "paused", "paused on request")
 
     def paused(c: Connection) -> None:
         records.move_run(c, live.id, live.place, status="paused", says=event.says)
-        records.tell(c, event)
+        records.tell(c, event, by=by)
 
     await means.store.commit(paused)
     live.status, live.says = "paused", event.says
@@ -254,7 +258,7 @@ async def pause(means: Means, live: Live) -> None:
     means.told(live, event)
 
 
-async def resume(means: Means, live: Live) -> None:
+async def resume(means: Means, live: Live, *, by: str) -> None:
     """Ask again, also the sites that had left: what kept them may be mended. The caller holds the run's lock."""
     roster = {name: member._replace(left="") for name, member in live.roster.items()}
     after = course.again(live.kept.run) if live.abandoned else live.kept.run
@@ -263,9 +267,9 @@ async def resume(means: Means, live: Live) -> None:
     def resumed(c: Connection) -> list[object]:
         values = {"status": "running", "says": "", "tries": 1, "roster": roster_text(roster)}
         records.move_run(c, live.id, live.place, place=records.place_text(after.place), **values)
+        records.tell(c, event, by=by)
         if again:
             records.open_round(c, live.id, after.place, event.at)
-        records.tell(c, event)
         return list(records.uploads(c, live.id, after.place))
 
     rows = await means.store.commit(resumed)

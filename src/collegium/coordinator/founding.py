@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from collegium import identity
-from collegium.coordinator import certificate, store
+from collegium.coordinator import certificate, logbook, store
 from collegium.errors import ConflictError, StorageError, StudyError
 from collegium.identity import Key
 
@@ -42,6 +42,8 @@ def init(folder: Path, url: str, title: str, *, hosts: Sequence[str] = ()) -> Ke
         now = int(datetime.datetime.now(datetime.UTC).timestamp())
         begun.write(lambda c: [c.execute(store.setting.insert().values(name=name, value=value)) for name, value in names.items()])
         begun.write(lambda c: c.execute(store.person.insert().values(key=operator.public, name="operator", role="operator", joined=now)))
+        keys = {"key": made.public, "operator": operator.public}
+        begun.write(lambda c: logbook.append(c, now, "operator", "founded", **keys))
         begun.close()
         put(draft, folder)
     except OSError as e:

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from sqlalchemy import Connection, select
 
-from collegium.coordinator import records
+from collegium.coordinator import logbook, records
 from collegium.coordinator import store as s
 from collegium.coordinator.records import Event
 from collegium.coordinator.store import Store
@@ -65,15 +65,15 @@ class Members:
         """The owner of a key; a stranger if it is not known."""
         return self.callers.get(key) or Caller(key, "stranger", "")
 
-    async def invite(self, name: str) -> bytes:
+    async def invite(self, name: str, *, by: str = logbook.ITSELF) -> bytes:
         """The secret of a new invitation for one site. Inviting a name again lets that site come back with a new key."""
         if not NAME.fullmatch(name):
             raise ConflictError(
                 f"a site cannot be called {name[:80]!r}",
                 hint="use up to 80 letters, digits, spaces and . , ' ( ) & - starting with a letter",
             )
-        secret, expires = secrets.token_bytes(16), self.now() + VALID_S
-        await self.store.commit(lambda c: invited(c, secret_hash(secret), name, expires))
+        secret, now = secrets.token_bytes(16), self.now()
+        await self.store.commit(lambda c: invited(c, secret_hash(secret), name, now, by))
         return secret
 
     async def join(self, secret: bytes, key: str, version: str) -> str:
@@ -90,10 +90,11 @@ class Members:
         await self.store.commit(lambda c: [c.execute(s.site.update().where(s.site.c.name == n).values(seen=t)) for n, t in seen.items()])
 
 
-def invited(c: Connection, hashed: str, name: str, expires: int) -> None:
+def invited(c: Connection, hashed: str, name: str, now: int, by: str) -> None:
     """A new invitation; older ones for this name that were not used no longer hold."""
     c.execute(s.invite.delete().where(s.invite.c.site == name, s.invite.c.used.is_(None)))
-    c.execute(s.invite.insert().values(hash=hashed, site=name, expires=expires, used=None, key=None))
+    c.execute(s.invite.insert().values(hash=hashed, site=name, expires=now + VALID_S, used=None, key=None))
+    logbook.append(c, now, by, "invited", site=name, digest=hashed)
 
 
 def joined(c: Connection, hashed: str, key: str, version: str, now: int) -> str:
@@ -116,4 +117,5 @@ def joined(c: Connection, hashed: str, key: str, version: str, now: int) -> str:
     if not again:
         c.execute(s.site.insert().values(name=found.site, key=key, version=version, joined=now, seen=now))
     records.tell(c, Event(now, "", found.site, "joined", f"{found.site} joined{' again, with a new key' if again else ''}"))
+    logbook.append(c, now, found.site, "joined", site=found.site, key=key)
     return str(found.site)

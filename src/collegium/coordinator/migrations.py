@@ -2,7 +2,7 @@
 
 Each migration is a list of SQL statements, run in one transaction together with the new version number: killed at any
 statement, the database is as it was before. A migration that was released is never edited; the next change is the next number.
-`{blob}` and `{serial}` stand for what SQLite and PostgreSQL call differently.
+`{blob}`, `{serial}` and `{number}` stand for what SQLite and PostgreSQL call differently.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,8 +12,8 @@ from sqlalchemy import Connection, inspect, text
 from collegium.errors import StorageError
 
 WORDS = {
-    "sqlite": {"blob": "BLOB", "serial": "INTEGER PRIMARY KEY AUTOINCREMENT"},
-    "postgresql": {"blob": "BYTEA", "serial": "BIGSERIAL PRIMARY KEY"},
+    "sqlite": {"blob": "BLOB", "serial": "INTEGER PRIMARY KEY AUTOINCREMENT", "number": "INTEGER PRIMARY KEY"},
+    "postgresql": {"blob": "BYTEA", "serial": "BIGSERIAL PRIMARY KEY", "number": "BIGINT PRIMARY KEY"},
 }
 
 FIRST = (
@@ -49,13 +49,19 @@ FIRST = (
         figures TEXT NOT NULL)""",
     "CREATE INDEX event_run ON event (run, id)",
 )
+SECOND = (  # the tamper-evident log: `nodes` are the hashes of the subtrees that an entry completes
+    """CREATE TABLE entry (
+        seq {number}, at BIGINT NOT NULL, action TEXT NOT NULL, run TEXT NOT NULL, site TEXT NOT NULL, text TEXT NOT NULL,
+        nodes {blob} NOT NULL)""",
+    "CREATE INDEX entry_task ON entry (run, seq) WHERE action = 'task'",
+)
 THIRD = (
     "ALTER TABLE study ADD COLUMN lead TEXT NOT NULL DEFAULT ''",
     """CREATE TABLE participant (
         study TEXT NOT NULL REFERENCES study (digest), number BIGINT NOT NULL, text TEXT NOT NULL, signature TEXT NOT NULL,
         PRIMARY KEY (study, number))""",
 )
-MIGRATIONS: tuple[Sequence[str], ...] = (FIRST, THIRD)
+MIGRATIONS: tuple[Sequence[str], ...] = (FIRST, SECOND, THIRD)
 VERSION = len(MIGRATIONS)
 
 

@@ -5,11 +5,11 @@ The coordinator checks a list for the lead's sake, so that a slip is told when i
 """
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select
 
-from collegium.coordinator import records
+from collegium.coordinator import logbook, records
 from collegium.coordinator import store as s
 from collegium.coordinator.members import Caller, Members
 from collegium.errors import ConflictError, IdentityError, NotAllowed, NotFound
@@ -58,13 +58,14 @@ def checked(known: Participation, more: Sequence[Entry], study: str, caller: Cal
     return Participation(caller.key if entries else "", entries)
 
 
-def add(c: Connection, study: str, known: Participation, after: Participation) -> None:
+def add(c: Connection, study: str, known: Participation, after: Participation, by: str, at: int) -> None:
     """Write the new entries. Raises `ConflictError` if somebody else was faster."""
     if of(c, study) != known:
         raise ConflictError("the participant list was changed meanwhile", hint="look at it again, then repeat")
     c.execute(s.study.update().where(s.study.c.digest == study).values(lead=after.lead))
     for number, entry in enumerate(after.entries[len(known.entries) :], len(known.entries) + 1):
         c.execute(s.participant.insert().values(study=study, number=number, text=entry.text, signature=entry.signature))
+    logbook.append(c, at, by, "enlisted", study=study, count=len(after.entries), digest=participants.head(after.entries))
 
 
 async def append(members: Members, study: str, caller: Caller, document: object) -> Participation:
@@ -72,11 +73,11 @@ async def append(members: Members, study: str, caller: Caller, document: object)
     store = members.store
     known = store.read(lambda c: (records.study_document(c, study), of(c, study))[1])
     after = checked(known, participants.entries_of(document), study, caller, members)
-    await store.commit(lambda c: add(c, study, known, after))
+    await store.commit(lambda c: add(c, study, known, after, caller.name, members.now()))
     return after
 
 
-async def submit(members: Members, row: dict[str, object], caller: Caller, document: object) -> Participation:
+async def submit(members: Members, row: dict[str, Any], caller: Caller, document: object) -> Participation:
     """Store a study with its list, both or neither; the same again, or a list without news, changes nothing."""
     store, study = members.store, str(row["digest"])
     known = store.read(lambda c: of(c, study))
@@ -85,9 +86,9 @@ async def submit(members: Members, row: dict[str, object], caller: Caller, docum
     after = checked(known, more, study, caller, members) if more else known
 
     def both(c: Connection) -> None:
-        c.execute(s.insert_new(c, s.study).values(**row))
+        records.add_study(c, row, caller.name)
         if more:
-            add(c, study, known, after)
+            add(c, study, known, after, caller.name, members.now())
 
     await store.commit(both)
     return after

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request
+from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
@@ -15,10 +15,11 @@ from starlette.exceptions import HTTPException
 
 from collegium import identity
 from collegium import tree as T
-from collegium.coordinator import participation, records
+from collegium.coordinator import logbook, participation, records
 from collegium.coordinator import store as s
 from collegium.coordinator.first import First
 from collegium.coordinator.live import Live, roster_of
+from collegium.coordinator.logbook import Logbook
 from collegium.coordinator.members import Members
 from collegium.coordinator.runs import Runs
 from collegium.engine.messages import place_of
@@ -66,7 +67,15 @@ class Settings(BaseModel):
     public: str
 
 
-def build(runs: Runs, members: Members, settings: Settings) -> FastAPI:
+def caller(request: Request) -> str:
+    """The name of the person who asks, as the door knows it."""
+    return str(request.scope["collegium.caller"].name)
+
+
+By = Annotated[str, Depends(caller)]
+
+
+def build(runs: Runs, members: Members, settings: Settings, book: Logbook) -> FastAPI:
     """The application that answers people."""
     app = FastAPI(
         title="Collegium coordinator", version=settings.version, openapi_url="/v1/openapi.json", docs_url=None, redoc_url=None,
@@ -76,6 +85,7 @@ def build(runs: Runs, members: Members, settings: Settings) -> FastAPI:
     overview(app, runs, members, settings)
     studies(app, runs, members)
     controls(app, runs)
+    history(app, book)
     return app
 
 
@@ -114,9 +124,9 @@ def overview(app: FastAPI, runs: Runs, members: Members, settings: Settings) -> 
         }  # fmt: skip
 
     @app.post("/v1/invites")
-    async def invite(asked: Invite) -> Json:
+    async def invite(asked: Invite, by: By) -> Json:
         """A join code for one site: used once, valid 72 hours."""
-        secret = await members.invite(asked.name)
+        secret = await members.invite(asked.name, by=by)
         return {"code": identity.mint(Code(settings.url, identity.fingerprint(settings.public), secret))}
 
     @app.get("/v1/sites")
@@ -169,7 +179,7 @@ def studies(app: FastAPI, runs: Runs, members: Members) -> None:
         return {"study": study, "title": found["title"], "manifest": found, **who, "runs": run_list(runs, study=study)}
 
     @app.post("/v1/studies/{study}/start")
-    async def start(study: str, asked: Start | None = None) -> Json:
+    async def start(study: str, by: By, asked: Start | None = None) -> Json:
         """Begin a run over the sites named, or all."""
         known = store.read(lambda c: (records.study_document(c, study), participation.of(c, study))[1])
         wanted = participation.starting(known, asked.sites if asked else None, study, members)
@@ -177,7 +187,7 @@ def studies(app: FastAPI, runs: Runs, members: Members) -> None:
         if asked and asked.first:
             found = manifest.read(json.loads(await asyncio.to_thread(store.read, lambda c: records.study_document(c, study))))
             brought = await asyncio.to_thread(arrived.take, asked.first, found)
-        run = await runs.start(study, wanted, brought)
+        run = await runs.start(study, wanted, brought, by=by)
         if brought and asked:
             arrived.forget(asked.first)
         return {"run": run}
@@ -207,21 +217,21 @@ def controls(app: FastAPI, runs: Runs) -> None:
                 return {"events": [e._asdict() | {"at": stamp(e.at)} for e in found]}
 
     @app.post("/v1/runs/{run}/pause")
-    async def pause(run: str) -> Json:
+    async def pause(run: str, by: By) -> Json:
         """Nothing new is asked until the run is resumed."""
-        await runs.pause(run)
+        await runs.pause(run, by=by)
         return {"run": run, "status": "paused"}
 
     @app.post("/v1/runs/{run}/resume")
-    async def resume(run: str) -> Json:
+    async def resume(run: str, by: By) -> Json:
         """The run goes on where it stood; sites that left are asked again."""
-        await runs.resume(run)
+        await runs.resume(run, by=by)
         return {"run": run, "status": "running"}
 
     @app.post("/v1/runs/{run}/stop")
-    async def stop(run: str) -> Json:
+    async def stop(run: str, by: By) -> Json:
         """The run ends; results so far are kept."""
-        await runs.stop(run)
+        await runs.stop(run, by=by)
         return {"run": run, "status": "stopped"}
 
     @app.get("/v1/runs/{run}/results")
@@ -235,6 +245,32 @@ def controls(app: FastAPI, runs: Runs) -> None:
             return {"run": run, "status": row.status, **digest, "lines": lines, "figures": watched(c, run, names(runs, c, row))}
 
         return store.read(query)
+
+
+def history(app: FastAPI, book: Logbook) -> None:
+    """The log: its signed checkpoint, its entries, its proofs."""
+
+    @app.get("/v1/log")
+    def checkpoint() -> Json:
+        """The signed checkpoint of the log as it stands."""
+        note = book.checkpoint()
+        return {"size": int(note.split("\n")[1]), "note": note, "origin": book.origin, "public": book.key.public}
+
+    @app.get("/v1/log/entries")
+    def entries(start: Annotated[int, Query(ge=0)] = 0, count: Annotated[int, Query(ge=1, le=logbook.MOST)] = 100) -> Json:
+        """Entries in order, each the text that was hashed, and checkpoints of the log at every 64th of them and at the last."""
+        found = book.entries(start, count)
+        return {"start": start, "entries": found, "notes": book.checkpoints(start, start + len(found)) if found else []}
+
+    @app.get("/v1/log/proof")
+    def proof(
+        size: Annotated[int, Query(ge=0)], entry: Annotated[int | None, Query(ge=0)] = None, old: Annotated[int | None, Query(ge=0)] = None
+    ) -> Json:
+        """That `entry` is in the log of `size` entries, or that the log of `old` entries is its beginning."""
+        if (entry is None) == (old is None):
+            raise FrameError("a proof is asked for an entry, or for an old size", hint="entry=N&size=S, or old=N&size=S")
+        hashes = book.inclusion(entry, size) if entry is not None else book.consistency(old or 0, size)
+        return {"size": size, "note": book.checkpoint(size), "proof": logbook.hexed(hashes)}
 
 
 def listed(members: Members) -> list[Json]:

@@ -1,7 +1,8 @@
 """What runs write into the database and read back, as functions of a connection.
 
 A round's row goes from `open` by way of `closed` to `applied`, or to `abandoned`. Each step names the state it starts from, so
-of two that try the same step one succeeds; the other gets `ConflictError` and reads again.
+of two that try the same step one succeeds; the other gets `ConflictError` and reads again. What must not be denied later is
+written into the log by the same functions, so in the same transaction: a task, an update, a round's end, a run's.
 """
 
 import json
@@ -11,12 +12,15 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Connection, LargeBinary, String, and_, bindparam, exists, select
 
+from collegium.canonical import digest, task_digest
+from collegium.coordinator import logbook
 from collegium.coordinator import store as s
 from collegium.coordinator.blobs import Frame
 from collegium.engine.messages import Answer, Place
-from collegium.errors import ConflictError, NotFound
+from collegium.errors import ConflictError, NotFound, by_code
 
 LIVE = ("running", "paused")
+ACTS = ("started", "paused", "resumed", "stopped", "failed", "finished")  # of a run, in the log
 
 
 class Event(NamedTuple):
@@ -54,18 +58,23 @@ def of(run: str, place: Place) -> dict[str, Any]:
 # To make a statement takes longer than to run it: those of every round are made once.
 TELL, ASK = s.happened.insert(), s.round.insert()
 CLOSE = s.round.update().where(named(s.round), s.round.c.status == "open")
-TURN = s.round.update().where(named(s.round), s.round.c.status.in_(("open", "closed")))
+TURN = s.round.update().where(named(s.round), s.round.c.status == "closed")
 MOVE = s.run.update().where(s.run.c.id == bindparam("of_run"), s.run.c.place == bindparam("of_place"), s.run.c.status.in_(LIVE))
 DROP = s.upload.delete().where(named(s.upload))
 FORGET = s.frame.delete().where(s.frame.c.run == bindparam("of_run"), s.frame.c.digest == bindparam("of_digest"))
+PRESENT = logbook.Quick(select(s.run.c.study, s.run.c.layout, s.run.c.state).where(s.run.c.id == bindparam("of_run")))
 ANSWERS = select(s.upload.c.site, s.upload.c.body).where(named(s.upload), s.upload.c.failure == "")
 
 
-def tell(connection: Connection, event: Event) -> None:
-    """Write down what happened."""
+def tell(connection: Connection, event: Event, *, by: str = logbook.ITSELF) -> None:
+    """Write down what happened; where a run begins, rests, goes on or ends, also in the log, with who ordered it."""
     values = event._asdict() | {"figures": json.dumps(event.figures)}
     del values["id"]
     connection.execute(TELL, values)
+    if event.kind in ACTS:
+        row = run_row(connection, event.run)
+        more = {"sites": sorted(json.loads(row.roster))} if event.kind == "started" else {"digest": row.results} if row.results else {}
+        logbook.append(connection, event.at, by, event.kind, run=event.run, study=row.study, **more)
 
 
 def tell_all(connection: Connection, events: Iterable[Event]) -> None:
@@ -81,16 +90,31 @@ def events(connection: Connection, run: str, after: int, limit: int = 1000) -> l
 
 
 def open_round(connection: Connection, run: str, place: Place, now: int) -> None:
-    """A new round asks for answers."""
+    """A new round asks for answers. The log keeps the digest of what is asked, which each site can hold against its task."""
     values = key(run, place) | {"status": "open", "answered": "{}", "figures": "{}", "opened": now}
     connection.execute(ASK, values)
+    study, layout, state = PRESENT(connection, of_run=run).fetchone()
+    where = {"run": run, "place": list(place)}
+    asked = where | {"study": study, "layout": json.loads(layout), "state": json.loads(state).get("shared", "")}
+    logbook.append(connection, now, logbook.ITSELF, "task", **where, digest=task_digest(asked))
 
 
-def turn_round(connection: Connection, run: str, place: Place, before: Collection[str], **values: Any) -> None:
-    """Move a round on from one of the states `before`. Raises `ConflictError` if it is in none of them."""
-    statement = CLOSE if "closed" not in before else TURN
-    if connection.execute(statement, of(run, place) | values).rowcount != 1:
+def turn_round(connection: Connection, run: str, place: Place, before: Collection[str], *, becomes: str = "", **values: Any) -> None:
+    """Move a round on from one of the states `before`. Raises `ConflictError` if it is in none of them.
+
+    The log says whose answers count, at `closed` or with `applied`, and which frame the round `becomes`.
+    """
+    was_open = connection.execute(CLOSE, of(run, place) | values).rowcount == 1
+    if not was_open and ("closed" not in before or connection.execute(TURN, of(run, place) | values).rowcount != 1):
         raise ConflictError(f"run {run}, {place}: another process has moved this round on")
+    when, status, where = values["ended"], values["status"], {"run": run, "place": list(place)}
+    if was_open and status != "abandoned":
+        counted = json.loads(values["answered"])
+        logbook.append(connection, when, logbook.ITSELF, "closed", **where, sites=sorted(counted), digest=digest(counted))
+    if status == "applied":
+        logbook.append(connection, when, logbook.ITSELF, "applied", **where, digest=becomes)
+    if status == "abandoned":
+        logbook.append(connection, when, logbook.ITSELF, "abandoned", **where)
 
 
 def move_run(connection: Connection, run: str, place: Place, /, **values: Any) -> None:
@@ -104,8 +128,8 @@ def place_text(place: Place) -> str:
     return json.dumps(list(place), separators=(",", ":"))
 
 
-def add_upload(connection: Connection, run: str, site: str, answer: Answer, body: bytes | None) -> str:
-    """Commit an answer, once: `new`, `same` for a repetition, `late` if its round is over.
+def add_upload(connection: Connection, run: str, site: str, answer: Answer, body: bytes | None, *, now: int) -> str:
+    """Commit an answer, once: `new`, which stands in the log, `same` for a repetition, `late` if its round is over.
 
     Raises `ConflictError` for other bytes under the same place.
     """
@@ -114,6 +138,11 @@ def add_upload(connection: Connection, run: str, site: str, answer: Answer, body
         "says": answer.says, "final": int(answer.final),
     }  # fmt: skip
     if connection.execute(adding(connection.dialect.name), values).rowcount == 1:
+        where = {"run": run, "place": list(answer.place), "site": site}
+        if answer.failure:
+            logbook.append(connection, now, site, "failure", **where, failure=by_code(answer.failure).code)
+        else:
+            logbook.append(connection, now, site, "update", **where, digest=answer.digest)
         return "new"
     query = select(s.upload.c.digest, s.upload.c.failure).where(at(s.upload, run, answer.place), s.upload.c.site == site)
     found = connection.execute(query).first()
@@ -190,6 +219,12 @@ def results_frame(connection: Connection, digest: str, site: str | None) -> Fram
         if site is None or site in json.loads(row.roster):
             return Frame(row.digest, row.nbytes, row.body)
     raise NotFound("there is no such frame: its round may be over", hint="ask for work: the next task names the present one")
+
+
+def add_study(connection: Connection, row: Mapping[str, Any], by: str) -> None:
+    """Keep a study; the same one again changes nothing."""
+    if connection.execute(s.insert_new(connection, s.study).values(**row)).rowcount == 1:
+        logbook.append(connection, row["created"], by, "submitted", study=row["digest"])
 
 
 def study_document(connection: Connection, digest: str) -> str:

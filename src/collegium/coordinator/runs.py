@@ -17,6 +17,7 @@ from collegium import tree as T
 from collegium.coordinator import driver, records, recovery, states, store
 from collegium.coordinator.blobs import SMALL, Frame
 from collegium.coordinator.live import OVER, Live, Member, Reply, Signal, roster_of, says
+from collegium.coordinator.logbook import ITSELF
 from collegium.coordinator.means import Means
 from collegium.coordinator.records import Event
 from collegium.coordinator.spool import Upload, operation
@@ -90,7 +91,7 @@ class Runs:
 
     # -- what people ask -----------------------------------------------------------------------------------------------
 
-    async def start(self, study_digest: str, sites: Collection[str], brought: Mapping[str, T.Tree] = NONE) -> str:
+    async def start(self, study_digest: str, sites: Collection[str], brought: Mapping[str, T.Tree] = NONE, *, by: str = ITSELF) -> str:
         """Begin a run of a study over these sites, with what was brought for it; its name. Raises `ConflictError` if they are too few."""
         live = await asyncio.to_thread(self.begin, study_digest, sites, brought)
         start = "; training begins from weights that were brought" if brought else ""
@@ -99,8 +100,8 @@ class Runs:
         def begun(c: Connection) -> None:
             c.execute(store.run.insert().values(**recovery.columns(live), created=event.at, results="", results_bytes=0))
             records.change_frames(c, live.id, live.kept.frames.values(), ())
+            records.tell(c, event, by=by)
             records.open_round(c, live.id, live.place, event.at)
-            records.tell(c, event)
 
         try:
             await self.means.store.commit(begun)
@@ -133,15 +134,15 @@ class Runs:
         roster = {name: Member() for name in sorted(sites)}
         return Live(secrets.token_hex(6), study_digest, study, stages, given, kept, roster)
 
-    async def pause(self, run: str) -> None:
+    async def pause(self, run: str, *, by: str = ITSELF) -> None:
         """Nothing new is asked until `resume`; answers under way are still taken."""
         live = self.find(run)
         async with live.lock:
             if live.status != "running":
                 raise ConflictError(f"run {run} is {live.status}, so it cannot be paused")
-            await driver.pause(self.means, live)
+            await driver.pause(self.means, live, by=by)
 
-    async def resume(self, run: str) -> None:
+    async def resume(self, run: str, *, by: str = ITSELF) -> None:
         """Ask again, where the run stood."""
         if run not in self.live:
             await self.mend(run)
@@ -149,7 +150,7 @@ class Runs:
         async with live.lock:
             if live.status != "paused":
                 raise ConflictError(f"run {run} is {live.status}, so it cannot be resumed")
-            await driver.resume(self.means, live)
+            await driver.resume(self.means, live, by=by)
         self.go(live)
 
     async def mend(self, run: str) -> None:
@@ -160,13 +161,13 @@ class Runs:
             self.live[run] = live
             recovery.reopen(self.means, live, rows)
 
-    async def stop(self, run: str) -> None:
+    async def stop(self, run: str, *, by: str = ITSELF) -> None:
         """End a run now; results so far are kept."""
         live = self.find(run)
         async with live.lock:
             if live.status in OVER:
                 raise ConflictError(f"run {run} is {live.status} already")
-            await driver.end(self.means, live, "stopped", "stopped on request")
+            await driver.end(self.means, live, "stopped", "stopped on request", by=by)
         self.retire(live)
 
     def find(self, run: str) -> Live:
@@ -235,7 +236,7 @@ class Runs:
         else:
             body = await self.checked(live, site, answer, payload)
         self.means.reached("spooled", place)
-        outcome = await self.means.store.commit(lambda c: records.add_upload(c, live.id, site, answer, body))
+        outcome = await self.means.store.commit(lambda c: records.add_upload(c, live.id, site, answer, body, now=self.means.now()))
         if outcome == "late" or live.place != place or live.round is None:
             return
         self.means.reached("committed", place)

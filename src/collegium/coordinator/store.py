@@ -49,7 +49,8 @@ upload = named("upload", *PLACE, "site", "digest", "nbytes", "body", "failure", 
 frame = named("frame", "run", "digest", "nbytes", "body")
 line = named("line", "run", "site", "document", "at")
 happened = named("event", "id", "at", "run", "site", "kind", "says", "figures")
-TABLES = (setting, person, site, invite, study, participant, run, round, upload, frame, line, happened)
+entry = named("entry", "seq", "at", "action", "run", "site", "text", "nodes")
+TABLES = (setting, person, site, invite, study, participant, run, round, upload, frame, line, happened, entry)
 
 
 def insert_new(connection: Connection, into: TableClause) -> Any:

@@ -1,0 +1,480 @@
+"""A coordinator that changes its log is found out by each site, with evidence, and the site answers nothing more."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collegium import identity, merkle
+from collegium.canonical import canonical, task_digest
+from collegium.coordinator import logbook
+from collegium.coordinator import store as s
+from collegium.errors import IdentityError, StorageError
+from collegium.merkle import Checkpoint
+from collegium.site import witness as w
+from collegium.site.witness import Asked, Witness
+
+HUB, LEEDS = identity.key(b"h" * 32), identity.key(b"l" * 32)
+DAY = 24 * 3600
+TASK: dict[str, Any] = {
+    "run": "r1", "study": "s1", "place": [0, 1, 1, "sum"], "layout": {"leaves": []}, "state": "aa", "state_bytes": 8, "counted": None,
+}  # fmt: skip
+
+
+def entry(seq: int, **facts: Any) -> bytes:
+    return canonical({"type": "collegium/log/1", "seq": seq, "time": 100 + seq, "before": 99 + seq, **facts})
+
+
+class Keeper:
+    """A coordinator's log in memory, whose keeper may do with it what it likes."""
+
+    def __init__(self, count: int = 0, entries: list[bytes] | None = None, key: identity.Key = HUB) -> None:
+        self.key, self.entries, self.nodes = key, [], dict[tuple[int, int], bytes]()
+        self.origin = logbook.origin(HUB.public)
+        for one in entries if entries is not None else [entry(n, actor="york", action="update", site="york") for n in range(count)]:
+            self.put(one)
+
+    def put(self, text: bytes) -> None:
+        seq = len(self.entries)
+        for level, digest in enumerate(merkle.completed(merkle.leaf(text), seq, lambda *at: self.nodes[at])):
+            self.nodes[level, seq >> level] = digest
+        self.entries.append(text)
+
+    def forked(self, entries: list[bytes], at: int) -> "Keeper":
+        """Another history, the same up to `at`."""
+        other = Keeper()
+        other.entries = self.entries[:at]
+        other.nodes = {(level, index): h for (level, index), h in self.nodes.items() if (index + 1) << level <= at}
+        for one in entries[at:]:
+            other.put(one)
+        return other
+
+    def add(self, **facts: Any) -> int:
+        self.put(entry(len(self.entries), **facts))
+        return len(self.entries) - 1
+
+    def task(self, task: dict[str, Any]) -> int:
+        return self.add(actor="coordinator", action="task", run=task["run"], place=task["place"], digest=task_digest(task))
+
+    def update(self, digest: str, run: str = "r1", place: Any = (0, 1, 1, "sum"), **more: Any) -> int:
+        return self.add(actor="leeds", action="update", site="leeds", run=run, place=list(place), digest=digest, **more)
+
+    def note(self, size: int | None = None) -> str:
+        size = len(self.entries) if size is None else size
+        found = Checkpoint(self.origin, size, merkle.root(lambda *at: self.nodes[at], size))
+        return merkle.sign(found, self.key.public, self.key.sign)
+
+    def show(self, asked: Asked, *own: int, size: int | None = None) -> dict[str, Any]:
+        """What a site is given, over the wire."""
+        new = len(self.entries) if size is None else size
+        read = lambda *at: self.nodes[at]
+        document = {
+            "note": self.note(new),
+            "consistency": [[h.hex() for h in merkle.consistency(read, old, new)] if old <= new else [] for old in sorted(asked.heads)],
+            "own": [{"seq": n, "leaf": self.entries[n].decode(), "proof": [h.hex() for h in merkle.inclusion(read, n, new)]} for n in own],
+        }
+        return dict(json.loads(json.dumps(document)))
+
+
+class Now:
+    at = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+def watching(folder: Path, now: Now | None = None) -> Witness:
+    (folder / "state").mkdir(parents=True, exist_ok=True)
+    return Witness(folder, HUB.public, "leeds", LEEDS.public, now=now or Now())
+
+
+def look(site: Witness, keeper: Keeper, *own: int, **how: Any) -> None:
+    asked = site.ask("r1")
+    site.check(keeper.show(asked, *own), asked, **how)
+
+
+def test_a_log_that_grows_is_believed_and_remembered_over_restarts(tmp_path: Path):
+    keeper = Keeper(3)
+    site = watching(tmp_path)
+    assert (site.head, site.ask().document()) == (None, {"seen": [], "since": 0})
+    look(site, keeper)
+    for _ in range(40):
+        keeper.add(actor="york", action="update", site="york")
+        look(site, keeper)
+    again = watching(tmp_path)
+    assert again.head == site.head == Checkpoint(keeper.origin, 43, merkle.root(lambda *at: keeper.nodes[at], 43))
+    assert again.ask("r1").document() == {"seen": [43], "since": 43}
+    look(again, keeper)
+
+
+def altered(entries: list[bytes], at: int, how: str) -> list[bytes]:
+    other = entry(at, actor="york", action="update", site="york", digest="other")
+    match how:
+        case "modified":
+            return [*entries[:at], other, *entries[at + 1 :]]
+        case "deleted":
+            return entries[:at] + entries[at + 1 :]
+        case "inserted":
+            return [*entries[:at], other, *entries[at:]]
+    with_next = at if at + 1 < len(entries) else at - 1
+    return [*entries[:with_next], entries[with_next + 1], entries[with_next], *entries[with_next + 2 :]]
+
+
+HOW = ("modified", "deleted", "inserted", "reordered")
+
+
+@pytest.fixture(scope="module")
+def thousand() -> Keeper:
+    return Keeper(1000)
+
+
+def test_each_of_a_thousand_entries_changed_is_found_at_the_next_poll(thousand: Keeper, tmp_path: Path):
+    """U1. The changed log goes on growing, and the coordinator makes its proofs from it as well as it can."""
+    site = watching(tmp_path)
+    look(site, thousand)
+    asked, found = site.ask("r1"), 0
+    for at in range(1000):
+        lie = thousand.forked([*altered(thousand.entries, at, HOW[at % 4]), b"{}", b"{}"], max(at - 1, 0))
+        with pytest.raises(IdentityError, match="rewritten"):
+            judge(site, lie.show(asked), asked)
+        found += 1
+    assert found == 1000
+
+
+def judge(site: Witness, document: Any, asked: Asked) -> None:
+    """The check alone, without the evidence that a refusal writes: for many lies to one site."""
+    try:
+        site.refuse = lambda says, notes, document: (_ for _ in ()).throw(IdentityError(says))  # type: ignore[method-assign]
+        site.check(document, asked)
+    finally:
+        del site.refuse
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("at", [0, 1, 511, 512, 998, 999])
+def test_a_change_stops_the_site_for_good(thousand: Keeper, tmp_path: Path, how: str, at: int):
+    site = watching(tmp_path)
+    look(site, thousand)
+    lie = Keeper(entries=[*altered(thousand.entries, at, how), b"{}", b"{}"])
+    with pytest.raises(IdentityError, match="rewritten") as refused:
+        look(site, lie)
+    assert "move" in refused.value.hint
+    for again in (site, watching(tmp_path)):  # also after a restart, and though the old log is shown again
+        with pytest.raises(IdentityError, match="answers nothing more"):
+            look(again, thousand)
+    told = json.loads((tmp_path / "state" / "log-evidence-1.json").read_text())
+    opened = [merkle.opened(note, lie.origin, HUB.public, identity.verify) for note in told["signed"]]
+    assert [one.size for one in opened] == [1000, len(lie.entries)]  # both signed: anybody can see that they do not fit
+    assert told["shown"]["note"] == told["signed"][1]
+    (tmp_path / "state" / "witness.jsonl").rename(tmp_path / "state" / "settled.jsonl")
+    look(watching(tmp_path), lie)  # a person has looked
+
+
+def test_two_histories_for_two_sites_are_found_when_they_meet(tmp_path: Path):
+    """U2. Each history is sound by itself; the roots that sites sign, or show each other, are not the same."""
+    common = Keeper(10)
+    left, right = Keeper(entries=common.entries), Keeper(entries=common.entries)
+    one, two = watching(tmp_path / "one"), watching(tmp_path / "two")
+    look(one, common)
+    look(two, common)
+    assert one.compare(common.note(10))
+    left.add(actor="leeds", action="task", digest="left")
+    right.add(actor="leeds", action="task", digest="right")
+    look(one, left)
+    look(two, right)
+    assert one.head != two.head
+    with pytest.raises(IdentityError, match="two different logs of 11 entries") as refused:
+        one.compare(right.note())
+    assert "log-evidence-1.json" in str(refused.value)
+    signed = json.loads((tmp_path / "one" / "state" / "log-evidence-1.json").read_text())["signed"]
+    roots = {merkle.opened(note, left.origin, HUB.public, identity.verify).root for note in signed}
+    assert len(signed) == len(roots) == 2
+    with pytest.raises(IdentityError, match="answers nothing more"):
+        look(one, left)
+    with pytest.raises(IdentityError, match="two different logs"):  # a coordinator that brings its halves together
+        look(two, left)
+
+
+def test_a_checkpoint_of_a_size_that_was_not_seen_cannot_be_compared(tmp_path: Path):
+    site = watching(tmp_path)
+    look(site, Keeper(5))
+    assert site.compare(Keeper(7).note()) is False
+    with pytest.raises(IdentityError, match="does not hold"):
+        site.compare(Keeper(5, key=identity.key(b"x" * 32)).note())
+
+
+def test_a_shorter_log_is_refused(tmp_path: Path):
+    """U3, rollback: also what a site sees of a coordinator that was restored from a backup."""
+    keeper, site = Keeper(20), watching(tmp_path)
+    look(site, keeper)
+    with pytest.raises(IdentityError, match=r"has 12 entries, this site has seen 20.*backup"):
+        look(site, Keeper(12))
+    assert len(json.loads((tmp_path / "state" / "log-evidence-1.json").read_text())["signed"]) == 2
+
+
+def test_a_log_that_runs_ahead_of_itself_is_refused(tmp_path: Path):
+    """U3, fast-forward: a huge size, signed, with no proof that could hold."""
+    keeper, site = Keeper(20), watching(tmp_path)
+    look(site, keeper)
+    ahead = merkle.sign(Checkpoint(keeper.origin, 2**62, b"r" * 32), HUB.public, HUB.sign)
+    asked = site.ask("r1")
+    for proof in ([], [b"x" * 32] * 62, [b"x" * 32] * 100_000):
+        with pytest.raises(IdentityError, match="rewritten"):
+            judge(site, {"note": ahead, "consistency": [[h.hex() for h in proof]], "own": []}, asked)
+
+
+def test_a_log_that_stands_still_for_a_day_is_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """U3, freeze. In a round it is found at once: the site's own update and the task are missing."""
+    keeper, now = Keeper(5), Now()
+    site = watching(tmp_path, now)
+    look(site, keeper)
+    with caplog.at_level(logging.WARNING, "collegium.site.witness"):
+        now.at += DAY
+        look(site, keeper)
+        assert caplog.records == []
+        now.at += 7200
+        look(site, keeper)
+        look(site, keeper)
+        assert [record.getMessage() for record in caplog.records] == [
+            "the coordinator shows the same log of 5 entries for 26 hours: it may hold newer ones back"
+        ]
+        again = watching(tmp_path, now)
+        keeper.add(actor="york", action="update")
+        look(again, keeper)
+        assert len(caplog.records) == 1
+    with pytest.raises(IdentityError, match="does not hold the task"):
+        look(site, keeper, task=TASK)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda d: d | {"note": d["note"].replace("\n5\n", "\n6\n")}, "does not hold"),
+        (lambda d: d | {"note": Keeper(5, key=identity.key(b"x" * 32)).note()}, "does not hold"),
+        (lambda d: d | {"consistency": []}, "0 proofs, wanted one for each of 1"),
+        (lambda d: d | {"consistency": [["zz"]]}, "not in its form"),
+        (lambda d: d | {"consistency": None}, "not in its form"),
+        (lambda d: d | {"own": [{"seq": 1}]}, "not in its form"),
+        (lambda d: d | {"own": [{"seq": 1, "leaf": "[1]", "proof": []}]}, "not in its form"),
+        (lambda d: {}, "not in its form"),
+        (lambda d: None, "not in its form"),
+        (lambda d: "log", "not in its form"),
+    ],
+)
+def test_what_anybody_could_have_made_is_refused_and_proves_nothing(tmp_path: Path, change: Any, says: str):
+    keeper, site = Keeper(5), watching(tmp_path)
+    look(site, keeper)
+    asked = site.ask("r1")
+    with pytest.raises(IdentityError, match=says):
+        site.check(change(keeper.show(asked)), asked)
+    look(site, keeper)  # no lie of the coordinator's is proved: the true document is taken
+    assert list((tmp_path / "state").glob("log-evidence*")) == []
+
+
+def test_an_update_that_was_sent_is_found_in_the_log(tmp_path: Path):
+    keeper, site = Keeper(4), watching(tmp_path)
+    look(site, keeper, keeper.task(TASK), task=TASK)
+    site.sent("r1", TASK["place"], "d1")
+    mine = keeper.update("d1")
+    after = TASK | {"place": [0, 2, 1, "sum"], "counted": TASK["place"]}
+    again = watching(tmp_path)  # the agent was restarted in between
+    look(again, keeper, mine, keeper.task(after), task=after)
+    assert again.kept.owed == {}
+    assert watching(tmp_path).head != again.head  # nothing follows from it yet
+    again.sent("r1", after["place"], "d2")
+    assert watching(tmp_path).head == again.head
+    assert list(watching(tmp_path).kept.owed) == ['r1 [0, 2, 1, "sum"]']
+
+
+def test_an_update_that_was_counted_and_is_not_in_the_log_is_missed(tmp_path: Path):
+    keeper, site = Keeper(4), watching(tmp_path)
+    look(site, keeper, keeper.task(TASK), task=TASK)
+    site.sent("r1", TASK["place"], "d1")
+    after = TASK | {"place": [0, 2, 1, "sum"], "counted": TASK["place"]}
+    with pytest.raises(IdentityError, match=r"was counted.*the log does not hold it"):
+        look(site, keeper, keeper.task(after), task=after)
+
+
+def test_an_update_that_came_too_late_is_forgotten(tmp_path: Path):
+    keeper, site = Keeper(4), watching(tmp_path)
+    look(site, keeper, keeper.task(TASK), task=TASK)
+    site.sent("r1", TASK["place"], "d1")
+    site.sent("r2", TASK["place"], "d1")
+    after = TASK | {"place": [0, 2, 1, "sum"]}
+    look(site, keeper, keeper.task(after), task=after)
+    assert list(site.kept.owed) == ['r2 [0, 1, 1, "sum"]']
+
+
+def test_an_update_that_was_altered_or_never_sent_is_refused(tmp_path: Path):
+    for folder, sent, says in (("a", ["d1"], "another update of this site"), ("b", [], "never sent")):
+        keeper, site = Keeper(4), watching(tmp_path / folder)
+        look(site, keeper)
+        for digest in sent:
+            site.sent("r1", TASK["place"], digest)
+        with pytest.raises(IdentityError, match=says):
+            look(site, keeper, keeper.update("d2"))
+
+
+def test_a_failure_is_an_answer_too(tmp_path: Path):
+    keeper, site = Keeper(4), watching(tmp_path)
+    look(site, keeper)
+    site.sent("r1", TASK["place"], "")
+    look(site, keeper, keeper.add(actor="leeds", action="failure", site="leeds", run="r1", place=TASK["place"], failure="data"))
+    assert site.kept.owed == {}
+
+
+def test_an_answer_that_is_shown_again_is_not_a_new_one(tmp_path: Path):
+    """The reply to a request is lost on the way: the next one names the same sizes, and brings the same entries."""
+    keeper, site = Keeper(4), watching(tmp_path)
+    look(site, keeper)
+    asked = site.ask("r1")
+    site.sent("r1", TASK["place"], "d1")
+    mine = keeper.update("d1")
+    site.check(keeper.show(asked, mine), asked)
+    site.check(keeper.show(asked, mine), asked)
+
+
+def test_what_was_before_this_site_remembers_is_left_alone(tmp_path: Path):
+    keeper = Keeper(4)
+    old = keeper.update("from an earlier life")
+    site = watching(tmp_path)
+    look(site, keeper, old)
+    asked = site.ask("r1")
+    assert asked.since == 5
+    site.check(keeper.show(asked, old), asked)
+
+
+def test_a_key_that_joined_in_this_sites_name_is_noticed(tmp_path: Path):
+    keeper, site = Keeper(4), watching(tmp_path)
+    look(site, keeper)
+    look(site, keeper, keeper.add(actor="operator", action="invited", site="leeds"))
+    look(site, keeper, keeper.add(actor="leeds", action="joined", site="leeds", key=LEEDS.public))
+    with pytest.raises(IdentityError, match="another key has joined"):
+        look(site, keeper, keeper.add(actor="leeds", action="joined", site="leeds", key=HUB.public))
+
+
+def test_a_task_that_differs_from_the_logged_one_is_refused(tmp_path: Path):
+    """The coordinator cannot ask one site for something else than the others: the log holds one task for a round."""
+    keeper, site = Keeper(4), watching(tmp_path)
+    logged = keeper.task(TASK)
+    look(site, keeper, logged, task=TASK)
+    for other in ({"state": "another model"}, {"layout": {"leaves": [1]}}, {"place": [0, 9, 1, "sum"]}, {"study": "s2"}):
+        with pytest.raises(IdentityError, match="does not hold the task"):
+            look(watching(tmp_path / str(other)), keeper, logged, task=TASK | other)
+
+
+def test_entries_that_are_not_in_the_log_are_refused(tmp_path: Path):
+    keeper = Keeper(9)
+    for number, spoil in enumerate(
+        (
+            lambda one: one | {"leaf": one["leaf"].replace("york", "kent")},
+            lambda one: one | {"seq": 3},
+            lambda one: one | {"proof": one["proof"][1:]},
+            lambda one: one | {"seq": 900},
+        )
+    ):
+        site = watching(tmp_path / str(number))
+        asked = site.ask("r1")
+        document = keeper.show(asked, 4)
+        with pytest.raises(IdentityError, match="does not hold"):
+            site.check(document | {"own": [spoil(document["own"][0])]}, asked)
+    misnumbered = Keeper(entries=[entry(0), entry(7)])
+    with pytest.raises(IdentityError, match="entry 1 of the log calls itself 7"):
+        look(watching(tmp_path / "last"), misnumbered, 1)
+
+
+def test_answers_that_overtake_each_other_are_no_lie_and_are_proved_later(tmp_path: Path):
+    """Two runs poll at once; the answer that was made first arrives last. A fork between the two shows at the next poll."""
+    keeper, site = Keeper(10), watching(tmp_path)
+    look(site, keeper)
+    slow, fast = site.ask("r1"), site.ask("r2")
+    keeper.put(entry(10))
+    early = keeper.show(slow)
+    keeper.put(entry(11))
+    site.check(keeper.show(fast), fast)
+    site.check(early, slow)
+    assert site.ask("r1").document()["seen"] == [11, 12]
+    assert site.head == Checkpoint(keeper.origin, 12, merkle.root(lambda *at: keeper.nodes[at], 12))
+    keeper.put(entry(12))
+    look(site, keeper)
+    assert site.ask("r1").document()["seen"] == [13]
+
+    slow, fast = site.ask("r1"), site.ask("r2")
+    forked = Keeper(entries=[*keeper.entries, b'{"other": 1}'])
+    early = forked.show(slow)
+    keeper.put(entry(13))
+    keeper.put(entry(14))
+    site.check(keeper.show(fast), fast)
+    site.check(early, slow)
+    with pytest.raises(IdentityError, match="rewritten"):
+        look(site, keeper)
+
+
+def test_the_file_stays_small_and_survives_a_torn_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(w, "LARGE", 4000)
+    keeper, site = Keeper(3), watching(tmp_path)
+    for _ in range(60):
+        keeper.put(entry(len(keeper.entries)))
+        look(site, keeper)
+    assert site.path.stat().st_size < 6000
+    assert site.path.stat().st_mode & 0o077 == 0
+    with site.path.open("ab") as file:
+        file.write(b'{"heads": {"99": ')
+    assert watching(tmp_path).head == site.head
+    again = watching(tmp_path)
+    keeper.put(entry(len(keeper.entries)))
+    look(again, keeper)
+    assert watching(tmp_path).head == again.head
+
+
+def test_a_damaged_memory_is_said_and_not_begun_anew(tmp_path: Path):
+    look(watching(tmp_path), Keeper(3))
+    path = tmp_path / "state" / "witness.jsonl"
+    for content in (b"", b"not json\n", b'{"strange": 1}\n', b"torn"):
+        path.write_bytes(content)
+        with pytest.raises(IdentityError, match="is damaged"):
+            watching(tmp_path)
+
+
+def test_what_cannot_be_written_down_is_not_believed(tmp_path: Path):
+    site = watching(tmp_path)
+    look(site, Keeper(3))
+    site.path.unlink()
+    site.path.mkdir()
+    with pytest.raises(StorageError):
+        look(site, Keeper(4))
+
+
+def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(w, "MOST", 5)
+    keeper, site = Keeper(3), watching(tmp_path)
+    for number in range(12):
+        keeper.put(entry(len(keeper.entries)))
+        asked = site.ask(f"r{number}")
+        site.check(keeper.show(asked), asked)
+        site.sent(f"r{number}", TASK["place"], "d")
+    assert [len(each) for each in (site.seen, site.kept.owed, site.kept.shown, site.kept.heads)] == [5, 5, 5, 1]
+
+
+def test_the_coordinators_own_documents_are_believed(tmp_path: Path):
+    """The two rooms agree on the form: a real log on one side, a site on the other."""
+    s.create(tmp_path)
+    store = s.open_folder(tmp_path)
+    book, site = logbook.Logbook(store, HUB), watching(tmp_path / "site")
+    try:
+        for number in range(30):
+            if number % 3 == 0:
+                site.sent("r1", [0, number, 1, "sum"], f"d{number}")
+            facts = {"run": "r1", "place": [0, number, 1, "sum"], "site": "leeds" if number % 3 == 0 else "york", "digest": f"d{number}"}
+            store.write(lambda c, facts=facts: logbook.append(c, 5, facts["site"], "update", **facts))
+            asked = site.ask("r1")
+            document = book.for_site(**asked.document(), site="leeds", run="r1")
+            assert len(document["own"]) == (number % 3 == 0)
+            site.check(json.loads(json.dumps(document)), asked)
+            assert site.head is not None
+            assert site.head.size == number + 1
+        assert site.kept.owed == {}
+    finally:
+        store.close()
