@@ -69,6 +69,7 @@ async def test_a_run_begins_from_them_and_they_outlive_a_restart(tmp_path: Path)
         sites = await world.join("amber", "birch")
         path, kind = f"/v1/first/{NAME}", "application/octet-stream"
         study = (await world.operator.call("POST", "/v1/studies", {"manifest": STUDY.model_dump(mode="json")}))["study"]
+        await world.enlist(study, *sites)
         asked = {"sites": [site.name for site in sites], "first": NAME}
         with pytest.raises(Refused) as refused:
             await world.operator.call("POST", f"/v1/studies/{study}/start", asked)

@@ -178,11 +178,12 @@ async def test_a_whole_run_leaves_one_entry_for_each_act(tmp_path: Path):
         rounds = (await world.status(run))["rounds"]
         found = of(world)
     assert found[0] == found[0] | {"action": "founded", "key": world.app.door.key.public, "actor": "operator"}
-    assert [one["action"] for one in found[:7]] == ["founded", "invited", "joined", "invited", "joined", "submitted", "started"]
-    assert found[6] == found[6] | {"actor": "operator", "sites": ["amber", "birch"], "run": run}
+    assert [one["action"] for one in found[:8]] == ["founded", "invited", "joined", "invited", "joined", "submitted", "enlisted", "started"]
+    assert (found[6]["count"], found[6]["study"]) == (2, found[5]["study"])
+    assert found[7] == found[7] | {"actor": "operator", "sites": ["amber", "birch"], "run": run}
     assert found[-1]["action"] == "finished"
     assert found[-1]["digest"] == found[-2]["digest"]  # what the last round became is the run's results
-    counted = Counter(one["action"] for one in found[7:])
+    counted = Counter(one["action"] for one in found[8:])
     assert counted == {"task": len(rounds), "update": 2 * len(rounds), "closed": len(rounds), "applied": len(rounds), "finished": 1}
     for each in {tuple(one["place"]) for one in found if "place" in one}:
         acts = [one["action"] for one in found if one.get("place") == list(each)]
@@ -230,7 +231,7 @@ async def test_orders_and_failures_leave_one_entry_each_and_what_is_refused_leav
         with pytest.raises(Refused):
             await world.operator.call("POST", "/v1/invites", {"name": ""})
         entries = of(world)
-    acts = [(one["action"], one["actor"]) for one in entries[6:]]
+    acts = [(one["action"], one["actor"]) for one in entries[7:]]
     assert acts == [
         ("started", "operator"), ("task", "coordinator"), ("paused", "operator"), ("resumed", "operator"), ("paused", "operator"),
         ("resumed", "operator"), ("failure", "amber"), ("abandoned", "coordinator"), ("task", "coordinator"), ("stopped", "operator"),

@@ -1,5 +1,6 @@
 """What a study would ask of each hospital before anybody is asked: its steps, what leaves, how much at most.
 
+    >>> from collegium.study import manifest
     >>> study = manifest.read(manifest.EXAMPLE)
     >>> for step in foreseen(study, sites=4):
     ...     print(step.name, step.numbers, step.nbytes, step.rounds)
