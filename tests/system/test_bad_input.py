@@ -358,7 +358,7 @@ class Voice:
         self.link.identity()
         if signed is None:
             return self.link.call("POST", "/v1/work", body=body, kind=PACKED)
-        signature, headers = self.link.sign("POST", "/v1/work", "", signed, PACKED)
+        signature, headers = self.link.sign("POST", "/v1/work", "", identity.digest(signed), PACKED)
         status, got, answer = self.link.exchange("POST", "/v1/work", body, headers)
         self.link.refused(status, got, answer, signature)
         return status
@@ -481,7 +481,7 @@ def test_training_that_diverges_says_so_and_keeps_the_best(crowd: Federation, wa
     assert any("diverged 1" in says for says in sentences(run))
     results = run.results()
     assert results.sentence.startswith("Training diverged; the best model before that is kept. Lower the learning rate")
-    first = plan.first(manifest.read(text), manifest.read(text).method, {"encoded": {"width": len(results.encoded)}})  # type: ignore[arg-type]
+    first = plan.first(manifest.read(text), manifest.read(text).method, [], {"encoded": {"width": len(results.encoded)}})  # type: ignore[arg-type]
     for name, leaf in T.flatten(first).items():
         np.testing.assert_array_equal(found[f"fit/params/{name}"], leaf)  # the best loss was that of the weights it began with
 
