@@ -92,6 +92,10 @@ def test_tables_are_aligned_and_may_be_empty():
     assert columns([("a", 1.5), ("long", None)], ("name", "n")).splitlines() == ["name    n", "a     1.5", "long    -"]
 
 
+def test_a_cell_cannot_move_the_cursor():
+    assert columns([("\x1b[2Jtitle\nmore", 1)]) == " [2Jtitle more  1"
+
+
 def test_a_branch_names_its_twigs():
     branch = Branch("b", "A branch.", {"t": Twig("collegium.cli.about:version", "A twig.")})
     ctx = click.Context(branch.build())

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from collegium.cli.household import Household
-from tests.cli.speak import offered, speak
+from tests.cli.speak import at_terminal, offered, speak
 
 pytestmark = pytest.mark.system
 SITES = [part for name in ("east", "north", "west") for part in ("--site", name)]  # another test invites one that never serves
@@ -29,6 +29,9 @@ def test_a_study_from_its_file_to_its_report(house: Household, tmp_path: Path):
     assert {one["schema_version"] for one in events} == {1}
     assert speak("study", "watch", run, "--json", *there).document["data"]["status"] == "finished"
     assert speak("study", "list", *there, "--json").document["data"]["runs"][0]["status"] == "finished"
+    seen = at_terminal("study", "watch", run, *there, columns=60)
+    assert f"run {run} is finished" in " ".join(seen.split())
+    assert "north  took part" in seen
     assert offered("study", "results", *there, run[:3]) == [run]
     assert offered("study", "show", *there, study[:3]) == [study[:12]]
     assert f"digest {study}" in speak("study", "show", study[:8], *there).out

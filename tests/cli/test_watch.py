@@ -5,28 +5,9 @@ from typing import Any
 import pytest
 
 from collegium.cli.shell import Screen
-from collegium.cli.watch import Lines, board, follow
+from collegium.cli.watch import Lines, follow
 from collegium.client.network import Run
 from collegium.errors import ConflictError
-
-
-def test_the_board_says_who_is_waited_for():
-    status = {
-        "status": "running",
-        "stage": "fit",
-        "round": 3,
-        "sites": ["a", "b", "c"],
-        "answered": [],
-        "waiting": ["b"],
-        "left": {"c": "no"},
-    }
-    assert board(status, {"says": "went on"}).splitlines() == [
-        "running - fit, round 3",
-        "a  waits",
-        "b  computes",
-        "c  left: no",
-        "went on",
-    ]
 
 
 def test_an_event_is_a_line(capsys):
@@ -37,6 +18,12 @@ def test_an_event_is_a_line(capsys):
     shown = capsys.readouterr()
     assert shown.err == "03:04:05 round 1\n"
     assert '"schema_version": 1' in shown.out
+
+
+def test_what_a_hospital_says_moves_no_cursor(capsys):
+    with Lines(Screen(), jsonl=False) as plain:
+        plain.tell({"at": "2026-01-02T03:04:05Z", "says": "\x1b[2Jleft: no\nmore", "kind": "left", "id": 1})
+    assert capsys.readouterr().err == "03:04:05  [2Jleft: no more\n"
 
 
 class Rests(Run):

@@ -272,7 +272,12 @@ def flush_right(body: Sequence[Sequence[str]], count: int) -> list[bool]:
 
 def said(cell: Any) -> str:
     """A cell as text."""
-    return "-" if cell is None or cell == "" else str(cell)
+    return "-" if cell is None or cell == "" else clean(cell)
+
+
+def clean(said: Any) -> str:
+    """Text that cannot move the cursor or colour the screen: strangers write titles, and reasons."""
+    return "".join(char if char.isprintable() else " " for char in str(said))
 
 
 def is_number(text: str) -> bool:

@@ -1,14 +1,18 @@
 """Following a run: a table that keeps itself up to date for a person, one line an event for everything else."""
 
 import json
+import threading
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from collegium.cli.shell import SCHEMA, Screen, columns
+from collegium.cli.board import drawn, filled, newest
+from collegium.cli.shell import SCHEMA, Screen, clean
 from collegium.client.network import OVER, PAUSED, Run, paused
-from collegium.errors import ConflictError, RunError
+from collegium.errors import CollegiumError, ConflictError, RunError
+
+LOOK_S = 1.0  # between two looks at how a run stands
 
 
 def follow(screen: Screen, run: Run, *, jsonl: bool = False) -> Mapping[str, Any]:
@@ -16,7 +20,7 @@ def follow(screen: Screen, run: Run, *, jsonl: bool = False) -> Mapping[str, Any
 
     Raises `RunError` if the run failed or was stopped, `ConflictError` if it is paused: nothing happens until somebody resumes it.
     """
-    with Board(run) if screen.lively and not jsonl else Lines(screen, jsonl) as shown:
+    with Board(run, screen) if screen.lively and not jsonl else Lines(screen, jsonl) as shown:
         last = ""
         for event in run.watch():
             last = str(event["kind"])
@@ -48,52 +52,61 @@ class Lines:
         if self.jsonl:
             click.echo(json.dumps({"schema_version": SCHEMA, **event}, ensure_ascii=False))
         else:
-            self.screen.note(f"{event['at'][11:19]} {event['says']}")
+            self.screen.note(f"{event['at'][11:19]} {clean(event['says'])}")
 
 
 class Board:
-    """The hospitals and the newest event, drawn again with each event."""
+    """The run as it stands, drawn anew as it goes on; an answer is no event, so the coordinator is also asked now and then."""
 
-    def __init__(self, run: Run) -> None:
-        from rich.live import Live  # local: only where somebody looks at it
+    def __init__(self, run: Run, screen: Screen) -> None:
+        from rich.console import Console  # local: only where somebody looks at it
+        from rich.live import Live
 
-        self.run, self.live = run, Live(refresh_per_second=4, transient=False)
+        self.run, self.title, self.trouble = run, "", ""
+        self.status: Mapping[str, Any] = {}
+        self.told: list[Mapping[str, Any]] = []
+        self.live = Live(console=Console(no_color=screen.no_color), refresh_per_second=4, vertical_overflow="crop")
+        self.over = threading.Event()
+        self.looking = threading.Thread(target=self.look_on, daemon=True)
 
     def __enter__(self) -> "Board":
         self.live.start()
+        self.looking.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.looking.join(LOOK_S)
+        self.look()
         self.live.stop()
 
     def tell(self, event: Mapping[str, Any]) -> None:
-        """Draw where the run stands."""
-        self.live.update(board(self.run.status(), event))
+        """One thing more has happened. Only what is shown is kept: a long run has thousands."""
+        self.told = newest([*self.told, event])
 
+    def look_on(self) -> None:
+        """See how the run stands, as long as somebody watches."""
+        self.look()
+        while not self.over.wait(LOOK_S):
+            self.look()
 
-def board(status: Mapping[str, Any], event: Mapping[str, Any]) -> str:
-    """Where a run stands, as text: hospital by hospital, then what happened last.
+    def look(self) -> None:
+        """Ask how the run stands, and draw it."""
+        try:
+            self.status, self.trouble = self.run.status(), ""
+            self.title = self.title or str(self.run.network.study(str(self.status["study"]))["title"])
+        except CollegiumError as e:
+            self.trouble = f"no news: {e}"
+        self.draw()
 
-    >>> print(board({"status": "running", "stage": "fit", "round": 3, "sites": ["a", "b"], "answered": ["a"], "waiting": ["b"]},
-    ...             {"says": "fit: round 2, 2 of 2 sites"}))
-    running - fit, round 3
-    a  has answered
-    b  computes
-    fit: round 2, 2 of 2 sites
-    """
-    rows = columns((name, standing(status, name)) for name in status["sites"])
-    return f"{status['status']} - {status['stage']}, round {status['round']}\n{rows}\n{event['says']}"
+    def draw(self) -> None:
+        """What is known, in the room that the terminal has now."""
+        from rich.text import Text  # local: only where somebody looks at it
 
-
-def standing(status: Mapping[str, Any], site: str) -> str:
-    """What one hospital is doing in a run.
-
-    >>> standing({"sites": ["a"], "waiting": ["a"], "stewards": ["a"]}, "a")
-    'waits for its data steward'
-    """
-    left, answered, waiting, stewards = (status.get(name) or {} for name in ("left", "answered", "waiting", "stewards"))
-    if site in left:
-        return f"left: {left[site]}"
-    if site in stewards:
-        return "waits for its data steward"
-    return "has answered" if site in answered else "computes" if site in waiting else "waits"
+        size = self.live.console.size
+        lines = drawn(self.status, self.told, title=self.title, columns=size.width, lines=size.height - 2) if self.status else []
+        shown = [*lines, *((part, "yellow") for part in filled(clean(self.trouble), size.width) if self.trouble)]
+        text = Text(no_wrap=True, overflow="crop", end="")  # a text, not markup: what a hospital says may hold brackets
+        for at, (line, style) in enumerate(shown):
+            text.append("\n" * bool(at) + line, style)
+        self.live.update(text, refresh=True)
