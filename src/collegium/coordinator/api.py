@@ -19,7 +19,7 @@ from collegium.engine.messages import VERSION, answer_of
 from collegium.errors import ConflictError, FrameError, NotFound
 from collegium.identity import digest
 
-PIECE = 1 << 20  # bytes of a large body that are in memory at once, for each site
+PIECE = 256 << 10  # bytes of a large body that are in memory at once, for each site
 WAIT_S = 25  # a request is held so long at most: proxies cut longer ones
 MAX_LINE = 1 << 16
 NOTHING = pack({})
