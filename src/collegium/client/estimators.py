@@ -22,16 +22,16 @@ import numpy as np
 
 from collegium.algorithms.columns import texts
 from collegium.client import propose, tables
+from collegium.client.arrays import InputError, columns, federation, unfitted
 from collegium.client.results import Results
 from collegium.client.simulate import drafted, simulate
-from collegium.errors import DataError, NotFound
+from collegium.errors import DataError
 from collegium.models.predict import MISSING, RARE, UNKNOWN
 from collegium.study.manifest import Study
 from collegium.study.schema import Variable
 from collegium.table import Table
 
 Self = TypeVar("Self", bound="Estimator")
-HERE = "here"  # what the one site is called when arrays are fitted
 
 
 class Estimator:
@@ -74,8 +74,8 @@ class Estimator:
         tell_left_out(read, whole, y)
         self.classes_ = classes(whole, y) if self.task == "classifier" else np.zeros(0)
         if self.method()["kind"] == "glm" and len(self.classes_) > 2:
-            says = f"column {y!r} has {len(self.classes_)} classes; {type(self).__name__} tells two apart"
-            raise DataError(says, hint="MLPClassifier(hidden=()) takes more of them")
+            says = f"column {y!r} has {len(self.classes_)} classes. Only binary classification is supported by {type(self).__name__}"
+            raise InputError(says, hint="MLPClassifier(hidden=()) takes more of them")
         aim = aim_of(self.classes_, y) if self.task == "classifier" else Variable(kind="number")
         return propose.study(whole, target=y, outcome=aim, method=self.method(), **self.fields())
 
@@ -84,7 +84,7 @@ class Estimator:
 
         `patient` names the column that says whom a row belongs to.
         """
-        named, target = federation(sites, y)
+        named, target = federation(sites, y, of_class=self.task == "classifier")
         study, ready = drafted(self, named, target, patient)
         found = simulate(study, ready, pooled=False)
         self.results_, self.study_ = found, study
@@ -101,8 +101,8 @@ class Estimator:
     def scored(self, x: Any) -> np.ndarray:
         """A probability, class probabilities or a value for each row."""
         if not hasattr(self, "results_"):
-            raise NotFound(f"this {type(self).__name__} is not fitted yet", hint="call fit(sites, y='...') first")
-        model, rows = self.results_.model, columns(x, list(self.feature_names_in_))
+            raise unfitted(type(self).__name__)
+        model, rows = self.results_.model, columns(x, list(self.feature_names_in_), type(self).__name__)
         found = model.predict(rows)
         none = np.isnan(found if found.ndim == 1 else found[:, 0])
         for one in model.remarks(rows):
@@ -135,8 +135,10 @@ class Estimator:
 
     def __sklearn_tags__(self) -> Any:
         kinds = import_module("sklearn.utils")  # only scikit-learn itself asks
-        of_class, of_number = (kinds.ClassifierTags(), None) if self.task == "classifier" else (None, kinds.RegressorTags())
-        return kinds.Tags(self.task, kinds.TargetTags(required=True), classifier_tags=of_class, regressor_tags=of_number)
+        many, counts = self.method()["kind"] != "glm", self.method().get("family") == "poisson"
+        of_class, of_number = (kinds.ClassifierTags(multi_class=many), None) if self.task == "classifier" else (None, kinds.RegressorTags())
+        target, given = kinds.TargetTags(required=True, positive_only=counts), kinds.InputTags(allow_nan=True, string=True)
+        return kinds.Tags(self.task, target, classifier_tags=of_class, regressor_tags=of_number, input_tags=given)
 
 
 class Classifier(Estimator):
@@ -229,37 +231,6 @@ class MLPRegressor(Network, Estimator):
     """A number by a small neural network."""
 
 
-def federation(sites: Any, y: Any) -> tuple[Mapping[str, Any], str]:
-    """The sites' tables and the outcome's name, also from `X` and `y` as scikit-learn gives them."""
-    if isinstance(y, str):
-        whole = not isinstance(sites, Mapping) or not all(tabular(v) for v in sites.values())
-        return ({HERE: sites} if whole else sites), y
-    if y is None:
-        raise DataError("which column is the outcome?", hint="fit(sites, y='name of the column')")
-    x = columns(sites, [])
-    target = next(name for name in ("y", "outcome", "_y") if name not in x)
-    return {HERE: x.with_columns(**{target: tables.column(y, "y", HERE)})}, target
-
-
-def tabular(source: Any) -> bool:
-    """Whether something is a table of its own rather than one column."""
-    return (
-        isinstance(source, Table | Mapping | str)
-        or hasattr(source, "__fspath__")
-        or hasattr(source, "columns")
-        or hasattr(source, "column_names")
-    )
-
-
-def columns(x: Any, names: list[str]) -> Table:
-    """A table, or a matrix whose columns are called `names`; x0, x1, ... without any."""
-    if isinstance(x, Table | Mapping | str) or hasattr(x, "columns") or hasattr(x, "column_names"):
-        return tables.table(x)
-    matrix = np.atleast_2d(np.asarray(x, np.float64))
-    called = names if len(names) == matrix.shape[1] else [f"x{at}" for at in range(matrix.shape[1])]
-    return Table(dict(zip(called, matrix.T, strict=True)))
-
-
 def classes(whole: Table, y: str) -> np.ndarray:
     """The classes that the sites' rows hold, sorted."""
     values = np.asarray(whole[y])
@@ -272,7 +243,7 @@ def classes(whole: Table, y: str) -> np.ndarray:
 def aim_of(found: np.ndarray, y: str) -> Variable:
     """The outcome as a variable of a manifest."""
     if len(found) < 2:
-        raise DataError(f"column {y!r}, the outcome, has {len(found) or 'no'} class; two or more can be told apart")
+        raise InputError(f"column {y!r}, the outcome, has {len(found) or 'no'} class; two or more can be told apart")
     if len(found) == 2:
         return Variable(kind="binary", categories=() if set(found.tolist()) == {0, 1} else tuple(map(str, found.tolist())))
     return Variable(kind="category", categories=tuple(map(str, found.tolist())))
@@ -282,15 +253,7 @@ def warn_of(column: str, says: str, rows: int, without: int) -> None:
     """Tell the caller in what some rows are unlike the training patients; how many, never their values."""
     if rows:
         answer = f"; {without} of them without an estimate (NaN)" if without else ""
-        warnings.warn(f"column {column!r} {says} in {rows} row{'s' * (rows != 1)}{answer}", UserWarning, stacklevel=beyond())
-
-
-def beyond() -> int:
-    """How many calls up the caller's own code is: a warning points there, not into this package."""
-    frame, depth = inspect.currentframe(), 0
-    while frame and frame.f_globals.get("__name__", "").startswith("collegium."):
-        frame, depth = frame.f_back, depth + 1
-    return depth
+        warnings.warn(f"column {column!r} {says} in {rows} row{'s' * (rows != 1)}{answer}", UserWarning, stacklevel=tables.beyond())
 
 
 def tell_left_out(sites: Mapping[str, Table], whole: Table, y: str) -> None:
@@ -304,9 +267,9 @@ def tell_left_out(sites: Mapping[str, Table], whole: Table, y: str) -> None:
             rare = rare_rows(whole, name, one.variable)
             if rare:
                 says = f"column {name!r} holds rare categories in {rare} row{'s' * (rare != 1)}; they count as missing"
-                warnings.warn(says, UserWarning, stacklevel=beyond())
+                warnings.warn(says, UserWarning, stacklevel=tables.beyond())
         if note:
-            warnings.warn(f"column {name!r} is left out: {note}", UserWarning, stacklevel=beyond())
+            warnings.warn(f"column {name!r} is left out: {note}", UserWarning, stacklevel=tables.beyond())
 
 
 def rare_rows(whole: Table, name: str, variable: Variable | None) -> int:

@@ -5,6 +5,7 @@
 (array([61., nan, 47.]), array(['F', 'M', ''], dtype='<U1'), array([ 1.,  0., nan]))
 """
 
+import inspect
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -140,3 +141,11 @@ def names_of(t: Table, site: int) -> np.ndarray:
     """Who each row belongs to, told apart between sites."""
     who = np.arange(len(t)) if t.patient is None else t.patient
     return np.array([f"{site}:{name}" for name in who.tolist()], dtype=np.str_)
+
+
+def beyond() -> int:
+    """How many calls up the caller's own code is: a warning points there, not into this package."""
+    frame, depth = inspect.currentframe(), 0
+    while frame and frame.f_globals.get("__name__", "").startswith("collegium."):
+        frame, depth = frame.f_back, depth + 1
+    return depth
