@@ -45,7 +45,7 @@ class Answer:
 
     run: str
     place: Place
-    digest: str = ""  # blake3 of the vector
+    digest: str = ""  # of the vector: BLAKE3 of its bytes, or of its chunks' digests where it is sent in chunks
     nbytes: int = 0
     failure: str = ""  # the stable code of an error; its text stays at the site
     says: str = ""  # a sentence without data, for people
