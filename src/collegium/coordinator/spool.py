@@ -1,8 +1,8 @@
 """Large uploads on their way in: chunks of 4 MiB, in any order, resumed after a cut or a crash on either side.
 
 A chunk counts as here once its digest held and is noted beside the file. After a crash each noted chunk is read and digested
-again before it counts, so no chunk needs an `fsync` of its own; the whole is fsynced once, before its row is committed. The file of a round that is over
-is written over by the next one, and removed when the run ends.
+again before it counts, so no chunk needs an `fsync` of its own; the whole is fsynced once, before its row is committed. The
+file of a round that is over is written over by the next one, and removed when the run ends.
 """
 
 import hashlib
