@@ -47,8 +47,11 @@ serve_all([Path(name) for name in sys.argv[1:]], environ=os.environ, version=ver
 VERSION = metadata.version("collegium")
 
 
-def study(hidden: Sequence[int], rounds: int, sites: int, *, moves: bool, title: str = "speed") -> dict[str, Any]:
-    """A manifest whose model has layers of these widths over one variable; its sites train nothing (see `still/still.py`)."""
+def study(hidden: Sequence[int], rounds: int, sites: int, *, moves: bool, title: str = "speed", secure: bool = False) -> dict[str, Any]:
+    """A manifest whose model has layers of these widths over one variable; its sites train nothing (see `still/still.py`).
+
+    `secure` sums under masks; without it, what is measured beside others' plain sums is a plain sum.
+    """
     return {
         "collegium": 1, "title": title, "purpose": "a benchmark",
         "variables": {"x": {"kind": "number"}, "y": {"kind": "binary"}}, "outcome": {"task": "binary", "target": "y"},
@@ -56,6 +59,7 @@ def study(hidden: Sequence[int], rounds: int, sites: int, *, moves: bool, title:
             "kind": "averaging", "recipe": "tabular", "hidden": list(hidden), "rounds": rounds, "local": {"epochs": 2 if moves else 1},
         },
         "held_out": {"test": 0, "validation": 0}, "sites": {"minimum": sites},
+        "privacy": {"secure_aggregation": "on" if secure else "off", "because": "a benchmark"},
     }  # fmt: skip
 
 

@@ -31,7 +31,7 @@ def test_a_steward_reads_compares_and_approves(site):
     for part in (
         "A score that warns when a patient", "waits for you", "age         input", "years", "Leaves this hospital, at most:",
         "Never: rows, names, dates, images.", "leeds", "this hospital", "0 verified; at least 2 must be", words(STUDY),
-        "off, not part of this version", "none: no noise is added", "at most 24 rounds", f"collegium invite approve {STUDY[:8]}",
+        "on: protects against the coordinator", "none: no noise is added", "at most 24 rounds", f"collegium invite approve {STUDY[:8]}",
     ):  # fmt: skip
         assert part in shown.out, part
     assert "pooled/chance" not in shown.out

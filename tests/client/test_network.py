@@ -20,6 +20,7 @@ from collegium.errors import ConflictError, IdentityError, LinkError, NotFound
 from collegium.site.dial import Dialler, target
 from collegium.site.link import Link
 from collegium.study import manifest
+from collegium.study.plan import planned
 
 RNG = np.random.default_rng(4)
 STUDY = {
@@ -37,7 +38,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     """A coordinator in a thread, without TLS and without sites."""
     folder, port = tmp_path_factory.mktemp("hub") / "coordinator", free_port()
     made = founding.init(folder, f"https://127.0.0.1:{port}", "Trial")
-    server = uvicorn.Server(uvicorn.Config(build(folder), port=port, log_level="critical", lifespan="on"))
+    server = uvicorn.Server(uvicorn.Config(build(folder, plan=planned), port=port, log_level="critical", lifespan="on"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

@@ -7,11 +7,11 @@ import pytest
 
 from collegium import identity, wire
 from collegium import tree as T
-from collegium.coordinator.app import planned
 from collegium.coordinator.blobs import Blobs
 from collegium.coordinator.first import First
 from collegium.errors import FrameError, NotFound, StorageError, StudyError
 from collegium.study import layers, manifest
+from collegium.study.plan import planned
 from tests.coordinator.world import MANIFEST, Refused, World, in_loop
 
 TRAINING = {**MANIFEST, "outcome": {"task": "binary", "target": "ill"}, "method": {"kind": "averaging", "hidden": [3]}}
@@ -31,11 +31,11 @@ def test_a_piece_goes_where_the_last_one_ended_or_nowhere(first: First):
     assert first.receive(NAME, 0, len(FRAME), FRAME[:50]) == 50  # again, because the answer was lost
     assert first.receive(NAME, 80, len(FRAME), FRAME[80:]) == 50
     with pytest.raises(FrameError, match="50 bytes are here, and they are not the file"):
-        first.take(NAME, STUDY)
+        first.take(NAME, STUDY, planned)
     with pytest.raises(NotFound, match="no first weights"):
-        first.take(NAME, STUDY)
+        first.take(NAME, STUDY, planned)
     assert first.receive(NAME, 0, len(FRAME), FRAME) == len(FRAME)
-    found = first.take(NAME, STUDY)["first"]["params"]
+    found = first.take(NAME, STUDY, planned)["first"]["params"]
     np.testing.assert_array_equal(np.asarray(found["0"]["weight"]), PARAMS["0"]["weight"])
     first.forget(NAME)
     np.testing.assert_array_equal(np.asarray(found["1"]["weight"]), PARAMS["1"]["weight"])  # an open file outlives its name
@@ -59,7 +59,7 @@ def test_weights_of_another_model_are_refused_by_the_leaf(first: First):
     other = manifest.read({**TRAINING, "method": {"kind": "averaging", "hidden": [4]}})
     first.receive(NAME, 0, len(FRAME), FRAME)
     with pytest.raises(StudyError, match="leaf '0/weight' has the shape"):
-        first.take(NAME, other)
+        first.take(NAME, other, planned)
 
 
 @in_loop

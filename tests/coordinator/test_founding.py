@@ -8,6 +8,7 @@ from collegium import identity
 from collegium.coordinator import certificate, founding
 from collegium.coordinator.app import build
 from collegium.errors import ConflictError, StorageError, StudyError
+from collegium.study.plan import planned
 
 URL = "https://hub.example:8443"
 
@@ -21,7 +22,7 @@ def test_a_folder_is_founded_with_private_files(tmp_path: Path):
     assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == dict.fromkeys(private, 0o600)
     root = certificate.x509.load_pem_x509_certificate((folder / "tls-root.pem").read_bytes())
     assert identity.fingerprint(made.public) in root.subject.rfc4514_string()
-    app = build(folder)
+    app = build(folder, plan=planned)
     operator = founding.read_key(folder / founding.OPERATOR)
     assert app.members.who(operator.public).role == "operator"
     app.means.store.close()
@@ -56,11 +57,11 @@ def test_a_founding_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytes
 
 def test_what_is_missing_is_named(tmp_path: Path):
     with pytest.raises(StorageError, match="not a coordinator's folder"):
-        build(tmp_path)
+        build(tmp_path, plan=planned)
     founding.init(tmp_path / "hub", URL, "North")
     (tmp_path / "hub" / "collegium.db").unlink()
     with pytest.raises(StorageError, match="no database"):
-        build(tmp_path / "hub")
+        build(tmp_path / "hub", plan=planned)
     assert not (tmp_path / "hub" / "collegium.db").exists()
     (tmp_path / "hub" / "identity.key").write_text("not a key")
     with pytest.raises(StorageError, match=r"identity\.key cannot be read"):

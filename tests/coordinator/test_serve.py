@@ -34,7 +34,7 @@ def test_a_real_process_serves_a_real_run_and_ends_in_order(tmp_path: Path):
     founding.init(tmp_path / "hub", f"https://127.0.0.1:{port}", "Real")
     code = (
         "import sys\nfrom pathlib import Path\nfrom tests.coordinator.world import plan_of\nfrom collegium.coordinator import app, serve\n"
-        "build = app.build\nserve.build = lambda folder, **how: build(folder, plan=plan_of(), **how)\n"
+        "build = app.build\nserve.build = lambda folder, **how: build(folder, **how | {'plan': plan_of()})\n"
         f"serve.serve(Path({str(tmp_path / 'hub')!r}), host='127.0.0.1', terminal=sys.stdout, log_file=Path({str(tmp_path / 'log')!r}),"
         " ready=lambda address: print('ready at', address, flush=True))\n"
     )

@@ -4,7 +4,7 @@ import asyncio
 import functools
 import itertools
 import json
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from collegium.canonical import canonical, pack, unpack
 from collegium.coordinator import founding
 from collegium.coordinator.app import App, build
 from collegium.coordinator.auth import PACKED
+from collegium.coordinator.means import Plan
 from collegium.coordinator.spool import CHUNK, operation
 from collegium.engine import task
 from collegium.engine.messages import Answer, Place, document, task_of
@@ -25,7 +26,6 @@ from collegium.engine.run import Stage
 from collegium.errors import by_code
 from collegium.identity import Key
 from collegium.study import manifest, participants
-from collegium.study.manifest import Study
 from collegium.table import Table
 
 
@@ -85,10 +85,10 @@ def counting() -> Algorithm:
 LIKE = Table({"age": np.zeros(0)})
 
 
-def plan_of(size: int = 5, rounds: int = 3, dtype: Any = np.float64) -> Callable[[Study], tuple[Sequence[Stage], Mapping[str, T.Tree]]]:
+def plan_of(size: int = 5, rounds: int = 3, dtype: Any = np.float64) -> Plan:
     """Two stages, count and drift, whatever the study says."""
     stages = [Stage("count", counting(), 1, LIKE), Stage("drift", drift(size, dtype), rounds, LIKE)]
-    return lambda study: (stages, {})
+    return lambda study, came=None: (stages, {})
 
 
 def rows_of(site: str) -> Table:

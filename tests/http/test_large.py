@@ -55,7 +55,7 @@ def momentum() -> Algorithm:
     return Algorithm(first, local, apply, share=lambda s: {"w": s["w"]}, result=lambda s: {"w": s["w"]})
 
 
-def plan(study: Any) -> Any:
+def plan(study: Any, came: Any = None) -> Any:
     return [Stage("fit", momentum(), 2, LIKE)], {}
 
 
@@ -68,7 +68,7 @@ def peak_mb(pid: int) -> tuple[float, float]:
 def start(folder: Path) -> subprocess.Popen[bytes]:
     code = (
         "from pathlib import Path\nfrom tests.http.test_large import plan\nfrom collegium.coordinator import app, serve\n"
-        "build = app.build\nserve.build = lambda folder, **how: build(folder, plan=plan, **how)\n"
+        "build = app.build\nserve.build = lambda folder, **how: build(folder, **how | {'plan': plan})\n"
         f"serve.serve(Path({str(folder)!r}), host='127.0.0.1', log_file=Path({str(folder / 'log')!r}))\n"
     )
     return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)

@@ -7,7 +7,7 @@ import pytest
 from collegium import identity
 from collegium.errors import IdentityError, StudyError
 from collegium.privacy import secagg
-from collegium.privacy.secagg import Advert, badge, cohorts, digests, read_advert, settle
+from collegium.privacy.secagg import Advert, agreed, badge, cohorts, digests, read_advert, settle, wanted
 from collegium.privacy.secagg_keys import agree
 from collegium.privacy.secagg_messages import Adverts
 from collegium.privacy.secagg_stand import Open
@@ -43,6 +43,26 @@ def test_g24_two_sites_need_a_waiver_and_say_so():
 
 
 @pytest.mark.parametrize(
+    ("chosen", "minimum", "sums"),
+    [("on", 1, True), ("on", 3, True), ("auto", 2, False), ("auto", 3, True), ("auto", 100, True), ("off", 3, False)],
+)
+def test_sums_are_secure_wherever_three_sites_must_answer(chosen, minimum, sums):
+    assert wanted(chosen, minimum) is sums
+
+
+def manifest(minimum, because="", curious=False, epoch=16):
+    return {"sites": {"minimum": minimum}, "privacy": {"because": because, "curious": curious, "epoch": epoch}}
+
+
+def test_the_manifest_alone_fixes_the_terms():
+    assert agreed(manifest(3), STUDY, pins(5)) == settle(STUDY, pins(5), least=3, rounds=16)
+    assert agreed(manifest(3, curious=True, epoch=2), STUDY, pins(9)) == settle(STUDY, pins(9), curious=True, least=3, rounds=2)
+    assert agreed(manifest(1, because="two sites"), STUDY, pins(2)) == settle(STUDY, pins(2), waived=True, rounds=16)
+    with pytest.raises(StudyError, match="found 2"):
+        agreed(manifest(2), STUDY, pins(2))
+
+
+@pytest.mark.parametrize(
     ("n", "curious", "says"),
     [
         (3, False, "even if it lies and 1 of the other sites help it; no site may drop out of a round"),
@@ -62,7 +82,7 @@ def test_one_key_under_two_names_is_one_site():
 def test_more_than_a_cohort_is_cut():
     with pytest.raises(StudyError, match="129 sites are too many") as caught:
         settle(STUDY, pins(129))
-    assert "cohorts" in caught.value.hint
+    assert "fewer sites" in caught.value.hint
 
 
 @pytest.mark.parametrize(("n", "sizes"), [(3, {3}), (128, {128}), (129, {64, 65}), (200, {66, 67}), (500, {62, 63}), (1000, {62, 63})])

@@ -35,6 +35,12 @@ def opened(n=5, **choices):
     return f
 
 
+def test_every_site_is_told_of_all_whom_the_terms_are_made_for():
+    f = Federation(5)
+    f.hub.tell(Open(tuple(f.names[:4])))
+    assert [f.hub.owed(name) for name in f.names] == [*[Begin(1, tuple(f.names))] * 4, None]
+
+
 # Phases that end late
 
 

@@ -10,7 +10,7 @@ from collegium.privacy import secagg_site
 from collegium.privacy.secagg import Persist
 from collegium.privacy.secagg_keys import Send, Site
 from collegium.privacy.secagg_messages import Adverts, Begin, Bundles, Done
-from collegium.privacy.secagg_site import Resume
+from collegium.privacy.secagg_site import Leave, Resume
 from collegium.privacy.secagg_stand import Open
 from tests.privacy.epochs import Federation
 from tests.privacy.lies import OTHER, TASK, WORK, refused
@@ -117,6 +117,36 @@ def test_c09_a_state_from_a_backup_is_given_up():
         site.tell(Begin(1))
     f.prepare()
     assert f.round(OTHER) is not None
+
+
+@pytest.mark.parametrize("when", ["begun", "prepared", "summed"])
+def test_who_leaves_destroys_the_epoch_and_may_come_back_in_the_next(when):
+    f = Federation(5)
+    site = f.sites["site000"]
+    if when == "begun":
+        f.hub.tell(Open())
+        f.poll("site000")
+    else:
+        f.prepare()
+    if when == "summed":
+        f.round(TASK, WORK)
+    assert site.tell(Leave()) == []
+    assert kinds(site) == {"epoch"} | ({"done"} if when == "summed" else set())
+    site.restart()
+    assert site.tell(Leave()) == []
+    with refused(site, "epoch 1 cannot begin: this site has seen epoch 1"):
+        site.tell(Begin(1))
+    with refused(site, r"in epoch 1 \(retired\)"):
+        site.tell(Done(1, 0))
+    f.prepare()
+    assert f.round(OTHER) is not None
+
+
+def test_who_leaves_before_the_first_epoch_may_begin_it():
+    f = Federation(3)
+    for site in f.sites.values():
+        assert site.tell(Leave()) == []
+    assert f.prepare().round() is not None
 
 
 def test_what_was_opened_is_remembered_over_epochs():

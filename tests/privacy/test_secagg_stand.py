@@ -3,9 +3,9 @@
 import numpy as np
 
 from collegium.privacy.secagg_coordinator import restore
-from collegium.privacy.secagg_stand import Close, Open, Persist
+from collegium.privacy.secagg_stand import Close, Open, Persist, Stop
 from tests.privacy.epochs import Federation
-from tests.privacy.lies import TASK, WORK
+from tests.privacy.lies import OTHER, TASK, WORK
 
 
 def kinds(rows):
@@ -27,15 +27,53 @@ def test_bundles_are_on_the_disk_and_not_in_the_machine():
     assert f.hub.disk == f.hub.machine.rows
 
 
-def test_a_round_leaves_nothing_behind():
+def test_a_round_leaves_nothing_behind_but_which_index_each_site_used():
     f = Federation(5).prepare()
     before = kinds(f.hub.disk)
     f.start(TASK, WORK)
     f.settle()
     f.hub.tell(Close(tuple(f.names), "root"))
     f.settle()
-    assert kinds(f.hub.disk) == before
+    assert kinds(f.hub.disk) == before | {"last"}
     assert f.hub.machine.left == f.terms.rounds - 1
+
+
+def test_what_was_seen_of_a_site_is_its_last_upload_of_this_epoch():
+    f = Federation(5)
+    name = f.names[0]
+    assert f.hub.machine.seen(name) == (0, -1)
+    f.prepare()
+    assert f.hub.machine.seen(name) == (1, -1)
+    f.round(TASK)
+    f.round(OTHER, uploads=f.names[1:])
+    assert [f.hub.machine.seen(name) for name in f.names[:2]] == [(1, 0), (1, 1)]
+    f.hub.restart()
+    assert [f.hub.machine.seen(name) for name in f.names[:2]] == [(1, 0), (1, 1)]
+    f.prepare()
+    assert f.hub.machine.seen(name) == (2, -1)
+
+
+def test_an_upload_is_seen_in_the_same_breath_and_only_one_that_counts():
+    f = Federation(5).prepare()
+    f.start(TASK, WORK)
+    name, late = f.names[0], f.names[4]
+    before = len(f.hub.orders)
+    f.poll(name)
+    (order,) = [order for order in f.hub.orders[before:] if isinstance(order, Persist)]
+    assert order.rows.keys() == {f"upload/{name}", f"last/{name}"}
+    (upload,) = f.sites[late].tell(f.hub.owed(late))
+    f.settle(f.names[:4])
+    f.hub.tell(Close(tuple(f.names[:4]), "root"))
+    f.hand_in(late, upload)
+    assert [f.hub.machine.seen(name) for name in (f.names[3], late)] == [(1, 0), (1, -1)]
+
+
+def test_a_round_that_failed_leaves_what_was_seen():
+    f = Federation(5).prepare()
+    f.start(TASK, WORK)
+    f.settle()
+    f.hub.tell(Stop("the operator stopped it"))
+    assert {f.hub.machine.seen(name) for name in f.names} == {(1, 0)}
 
 
 def test_p02_no_byte_of_a_vector_or_of_a_secret_is_in_what_the_coordinator_keeps():

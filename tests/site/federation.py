@@ -23,6 +23,7 @@ from collegium.site import agent, enrol
 from collegium.site.dial import Dialler, target
 from collegium.site.link import Link
 from collegium.study import manifest
+from collegium.study.plan import planned
 
 POLICY = 'level: 1\nrecipes: "*"\nmin_sites: 1\nauto_approve: true\npublish_line: true\ntables:\n  stays: {columns: "*", min_rows: 5}\n'
 STUDY = """
@@ -57,8 +58,9 @@ class Federation:
         return Link(Dialler(target(self.url), root=self.root), key, self.key.public)
 
     def start(self, **options: Any) -> None:
+        built = app.build(self.folder, **{"plan": planned} | options)
         settings = uvicorn.Config(
-            app.build(self.folder, **options), host=self.host, port=self.port, log_level="error", timeout_graceful_shutdown=1,
+            built, host=self.host, port=self.port, log_level="error", timeout_graceful_shutdown=1,
             ssl_certfile=self.folder / "tls.pem", ssl_keyfile=self.folder / "tls.key", lifespan="on", ws="none",
         )  # fmt: skip
         self.server = uvicorn.Server(settings)

@@ -9,7 +9,7 @@ from collegium.canonical import canonical
 from collegium.errors import IdentityError
 from collegium.site import briefing, invites
 from collegium.site.policy import Policy
-from collegium.study import participants
+from collegium.study import manifest, participants
 from collegium.words import words
 from tests.site.stewarded import LEAD, MANIFEST, NOW, OTHERS, STUDY, Home
 
@@ -41,17 +41,27 @@ def test_everything_that_matters_is_there(home):
     assert facts["cost"]["bytes"] == sum(one["bytes"] for one in facts["leaves"])
     assert facts["policy"] == {"table": "stays", "refuses": "", "way_out": ""}
     assert facts["before"] is None
-    assert not facts["protections"]["secure_sum"]
-    assert "the coordinator sees this hospital's update" in facts["protections"]["secure_sum_says"]
+    assert facts["protections"]["secure_sum"]
+    assert facts["protections"]["secure_sum_says"].startswith("on: protects against the coordinator, even if it lies and 1 of the other")
 
 
-def test_where_sums_are_secure_it_says_from_whom(monkeypatch):
-    monkeypatch.setattr(briefing, "SECURE", True)
-    pins = {name: f"{n:02x}" * 32 for n, name in enumerate("abcde")}
-    found = briefing.protections(STUDY, pins)
-    assert found["secure_sum"]
-    assert found["secure_sum_says"].startswith("on: protects against the coordinator")
-    assert not briefing.protections(STUDY, {"a": "01" * 32})["secure_sum"]
+def test_where_sums_are_plain_it_says_why(home):
+    plain = home.another(privacy={"secure_aggregation": "off", "because": "both boards agreed"})
+    invites.record(home.folder, plain, NOW)
+    found = briefing.brief(home.config, home.rules, plain)["protections"]
+    assert not found["secure_sum"]
+    assert found["secure_sum_says"].startswith("off: the coordinator sees this hospital's update")
+    assert found["secure_sum_says"].endswith("The reason given: both boards agreed")
+
+
+def test_a_sum_of_two_says_what_it_cannot_hide(home):
+    two = home.another(sites={"minimum": 2}, privacy={"secure_aggregation": "on", "because": "only two exist"})
+    pins = {"leeds": "01" * 32, "york": "02" * 32}
+    found = briefing.protections(two, manifest.read(two.manifest), pins)
+    assert found["secure_sum_says"].startswith("on: protects against the coordinator only")
+    assert found["secure_sum_says"].endswith("It is noted: only two exist")
+    alone = briefing.protections(two, manifest.read(two.manifest), {"leeds": "01" * 32})
+    assert alone["secure_sum_says"].startswith("on, and no run can begin yet: a secure sum needs three sites, found 1")
 
 
 def test_the_participants_carry_their_words_and_marks(home):

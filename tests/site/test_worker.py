@@ -7,17 +7,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from collegium import wire
+from collegium.algorithms.algorithm import Algorithm
 from collegium.data import registry
 from collegium.engine import messages
 from collegium.engine import run as course
 from collegium.engine.messages import Task
+from collegium.engine.run import Stage
 from collegium.errors import DataError, UpdateError
 from collegium.identity import CHUNK, digest, vector_digest
+from collegium.privacy import masks, ring
+from collegium.privacy.masks import Mask
+from collegium.site.frames import INLINE
 from collegium.site.pipe import Worker, WorkerDied, environment
-from collegium.site.worker import failure, shown, spooled
+from collegium.site.worker import Bench, failure, masked, shown, spooled
 from collegium.study import manifest, plan
+from collegium.table import Table
 from tests.site.federation import STUDY, rows_of, until
 
 READ = manifest.read(STUDY)
@@ -127,3 +135,76 @@ def test_a_large_vector_is_written_as_it_is_made(tmp_path):
 
 def test_a_line_is_text():
     assert shown({"gain": np.array(0.25), "patients": np.array(12), "curve": np.ones(3)}) == {"gain": "0.25", "patients": "12"}
+
+
+LAID = [Mask(bytes([k]) * 32, sign) for k, sign in enumerate((1, -1, 1))]
+
+
+def covered(vector, layout):
+    """A plain vector with the masks laid over it, all at once."""
+    out = np.frombuffer(bytearray(vector), np.uint8)
+    masks.apply(out, layout, LAID)
+    return out.tobytes()
+
+
+def bench(folder, weights):
+    """A study of one stage whose update has all three kinds of numbers, and odd lengths; and its tasks."""
+    update = {
+        "n": np.arange(5), "x": np.linspace(-9, 9, 7), "a": np.ones(3, np.float32),
+        "w": np.linspace(-1, 1, weights, dtype=np.float32),
+    }  # fmt: skip
+    none = Table({})
+    stages = [
+        Stage("fit", Algorithm(lambda given: {}, lambda shared, table, memory: (update, memory), lambda state, total: state), 2, none)
+    ]
+    folder.mkdir()
+    ranging = course.begin(stages, 3)
+    counts = sum(ring.ranges(update, ranging.target)["ranges"] for _ in range(3))
+    layouts = {"range": ranging.layout, "sum": ring.settle(ranging.target, counts)}
+    frame = b"".join(map(bytes, wire.encode({})))
+    asked = [Task("r1", "s", ranging.place._replace(phase=phase), layout, "ab" * 32, len(frame)) for phase, layout in layouts.items()]
+    return Bench(READ, stages, none, folder, "leeds"), asked, frame
+
+
+def bytes_of(told, vector):
+    """The vector, wherever it is; its digest and size are those of these very bytes."""
+    if "spool" not in told:
+        assert told["digest"] == digest(vector)
+        whole = bytes(vector)
+    else:
+        whole = Path(told["spool"]).read_bytes()
+        assert told["chunks"] == [digest(whole[at : at + CHUNK]) for at in range(0, len(whole), CHUNK)]
+        assert told["digest"] == vector_digest(told["chunks"])
+    assert told["nbytes"] == len(whole)
+    return whole
+
+
+@pytest.mark.parametrize(("weights", "inline"), [(0, True), (33, True), (INLINE // 4, False), (CHUNK // 4 + 1, False)])
+def test_masks_are_laid_over_the_vector_that_leaves_and_over_nothing_else(tmp_path, weights, inline):
+    one, asked, state = bench(tmp_path / "run", weights)
+    for task in asked:
+        assert (task.layout.nbytes <= INLINE) is (inline or task.place.phase == "range")
+        plain = bytes_of(*one.answer(task, state))
+        under = bytes_of(*one.answer(task, state, LAID))
+        assert under == covered(plain, task.layout) != plain
+        assert bytes_of(*one.answer(task, state, LAID)) == under
+        assert bytes_of(*one.answer(task, state)) == plain  # the update that is kept from phase to phase has no mask on it
+
+
+def test_a_worker_that_is_told_of_masks_answers_under_them(worker, home):
+    worker.open()
+    asked, state = first_task()
+    _, plain = worker.ask(asked, state)
+    layout = ring.layout_of(asked["task"]["layout"])
+    says, vector = worker.ask(asked | {"masks": [[mask.key.hex(), mask.sign] for mask in LAID]}, state)
+    assert bytes_of(says, vector) == covered(plain, layout)
+    assert not [mask for mask in LAID if mask.key.hex() in (home / "log" / "worker.log").read_text()]
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted(ring.BITS)), st.integers(0, 9)), max_size=9))
+def test_blocks_of_any_length_are_masked_as_the_whole(kinds):
+    update = {f"{k:02}": np.arange(size).astype(dtype) for k, (dtype, size) in enumerate(kinds)}
+    layout = ring.plain(update, 3)
+    plain = b"".join(piece.tobytes() for piece in ring.encode(update, layout))
+    assert b"".join(piece.tobytes() for piece in masked(ring.encode(update, layout), layout, LAID)) == covered(plain, layout)
+    assert b"".join(piece.tobytes() for piece in masked(ring.encode(update, layout), layout, ())) == plain

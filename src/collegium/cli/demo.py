@@ -208,12 +208,17 @@ def told(screen: Screen, cast: Cast, results: Results, document: Mapping[str, An
         sheet.text(results, screen),
         f"One patient of {site} whom no model was trained on (collegium model use {document['model']}):\n{columns(one.items())}\n"
         f"In truth: {truth}. Research use only: not a medical device.",
-        f"What left each hospital, by its own ledger:\n{screen.table(rows, heads)}\n"
-        "The coordinator keeps only sums, but in this version it sees each hospital's update while it adds it: masks that prevent "
-        "it (secure aggregation) are still to come.",
+        f"What left each hospital, by its own ledger:\n{screen.table(rows, heads)}\n" + hidden(results),
         f"Report: {Path(document['report']).as_uri()}\nDone in {document['seconds']:.0f} s.",
     ]
     return "\n\n".join(parts)
+
+
+def hidden(results: Results) -> str:
+    """From whom the hospitals' parts were hidden."""
+    if results.study.secure:
+        return "Each was masked before it left: the coordinator could read the sum of all hospitals, and no single one's part."
+    return "With two hospitals no mask hides a part from the other one, so none was laid: the coordinator saw each while it added it."
 
 
 def judged(results: Results, left: Mapping[str, Mapping[str, int]], cast: Cast) -> None:

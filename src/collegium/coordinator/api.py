@@ -83,11 +83,11 @@ class Api:
     async def work(self, call: Call) -> Answer:
         """Hand in, commit, wait for what comes next: one request."""
         message, payload = unpack(await call.body())
-        match [message.get(name) for name in ("run", "serving", "answer", "line", "wait_s")]:
-            case [str(run), list(serving), (dict() | None) as answer, (dict() | None) as line, int(wait_s)]:
+        match [message.get(name) for name in ("run", "serving", "answer", "line", "wait_s", "secure")]:
+            case [str(run), list(serving), (dict() | None) as answer, (dict() | None) as line, int(wait_s), (list() | None) as said]:
                 pass
             case _:
-                raise FrameError("a call for work holds {run, serving, answer, line, wait_s}")
+                raise FrameError("a call for work holds {run, serving, answer, line, wait_s, secure}")
         site, wait = call.caller.name, min(max(wait_s, 0), WAIT_S)
         if not run:
             undecided = message.get("waiting", [])
@@ -101,6 +101,8 @@ class Api:
                 raise FrameError(f"an answer for run {given.run[:32]!r} came in a call about run {run[:32]!r}")
             if live is not None:
                 await self.runs.answer(live, site, given, payload)
+        if said and live is not None:
+            await self.runs.hear(run, site, said)
         if line:
             await self.runs.note_line(run, site, line_text(line))
         reply = await self.runs.next(run, site, wait)

@@ -23,17 +23,10 @@ from collegium.coordinator.records import Event
 from collegium.coordinator.runs import Runs
 from collegium.coordinator.spool import Spool
 from collegium.errors import CollegiumError
-from collegium.study.manifest import Study
-from collegium.study.plan import stages
 
 log = logging.getLogger("collegium.coordinator.app")
 REST_S = 10.0  # for the rest of a body that was refused
 SEEN_S = 60.0  # how often it is written down when each site was last seen
-
-
-def planned(study: Study) -> tuple[Any, Any]:
-    """What a study computes, as the coordinator needs it: without a recipe's training."""
-    return stages(study), {}
 
 
 class App:
@@ -187,7 +180,7 @@ class Coming:
 def build(
     folder: Path,
     *,
-    plan: Plan = planned,
+    plan: Plan,
     reached: Reached = lambda name, place: None,
     tell: Callable[[Event], object] = lambda event: None,
     clock: Callable[[], float] | None = None,
@@ -196,8 +189,9 @@ def build(
 ) -> App:
     """The coordinator of a folder that `init` made. Raises `StorageError` if its database is missing, damaged or newer.
 
-    `reached` is called at the named states asked, spooled, committed, folded, applied; `tell` hears every committed event;
-    the clocks and the free space of the disk are arguments, so that tests may turn them.
+    `plan` says what a study computes: the coordinator itself knows no algorithm. `reached` is called at the named states asked,
+    spooled, committed, folded, applied; `tell` hears every committed event; the clocks and the free space of the disk are
+    arguments, so that tests may turn them.
     """
     founding.refuse_unfounded(folder)
     store = s.open_folder(folder)

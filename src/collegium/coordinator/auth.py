@@ -38,7 +38,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 JSON, PACKED, BINARY = "application/json", "application/x-collegium", "application/octet-stream"
 CHUNK_LIMIT = 8 << 20
-WORK_LIMIT = (1 << 20) + (256 << 10)  # a vector, and the message beside it
+WORK_LIMIT = (3 << 20) + (256 << 10)  # a vector of 1 MiB, and the message beside it: sealed shares for 127 peers have 2.2 MB
 BODY_S = 60.0  # between two pieces of a body
 
 

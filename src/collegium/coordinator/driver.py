@@ -12,15 +12,18 @@ from collegium.coordinator.blobs import SMALL, Frame
 from collegium.coordinator.live import Live, Status, roster_text
 from collegium.coordinator.logbook import ITSELF
 from collegium.coordinator.means import Means
+from collegium.coordinator.secure import Sums
 from collegium.coordinator.spool import operation
 from collegium.coordinator.transition import Next, following, so_far
 from collegium.engine import run as course
 from collegium.engine.messages import Place
 from collegium.engine.round import Abandon, Close, Order, Tick
 from collegium.errors import CollegiumError, ConflictError, NotFound, StorageError
+from collegium.privacy.secagg_stand import Refused
 
 log = logging.getLogger("collegium.coordinator.runs")
 TRIES = 3  # a round is asked so often before the run pauses
+PAUSED = ". The run is paused, nothing is lost; mend the cause, then resume it"
 RETRY_S = 5.0  # between attempts to go on when the disk is full
 
 
@@ -29,7 +32,7 @@ async def drive(means: Means, live: Live) -> None:
     while live.status == "running":
         live.nudge.clear()
         try:
-            order, wait_s = look(means, live)
+            order, wait_s = await found(means, live)
             if order:
                 async with live.lock:
                     if live.status == "running":
@@ -54,6 +57,40 @@ async def drive(means: Means, live: Live) -> None:
             continue
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(live.nudge.wait(), max(wait_s, 0))
+
+
+async def found(means: Means, live: Live) -> tuple[Order | None, float]:
+    """What is to be done now, else how long to wait. Under secure sums: when sites hold keys, and when a sum can be opened."""
+    sums = live.secure
+    if sums is None:
+        return look(means, live)
+    await blame(means, live, sums)
+    if live.round is None:
+        here, enough = frozenset(live.here) & live.active, live.enough(means.clock())
+        wait_s = await sums.ask(live.kept.run, live.kept.shared.digest, live.active, here, enough)
+        if wait_s is not None:
+            return given_up(sums), wait_s
+    order, wait_s = look(means, live)
+    if isinstance(order, Close):
+        opens_s = await sums.opened(order.sites, "", live.digests)
+        if failed := given_up(sums):
+            return failed, 0.0
+        return (order, 0.0) if opens_s is None else (None, opens_s)
+    return order, wait_s
+
+
+def given_up(sums: Sums) -> Abandon | None:
+    """What a round or an epoch that came to nothing orders, once."""
+    why, sums.failure = sums.failure, ""
+    return Abandon(why) if why else None
+
+
+async def blame(means: Means, live: Live, sums: Sums) -> None:
+    """Name in the run's events whom the protocol has found at fault."""
+    found, sums.blamed = sums.blamed, []
+    if events := [means.event(live, "blamed", f"{each.site}: {each.says}", each.site) for each in found]:
+        await means.store.commit(lambda c: records.tell_all(c, events))
+        means.told(live, *events)
 
 
 def look(means: Means, live: Live) -> tuple[Order | None, float]:
@@ -124,7 +161,7 @@ async def close(means: Means, live: Live, sites: frozenset[str]) -> None:
     live.kept, live.roster, live.says, live.tries = after.kept, after.roster, "", 1
     if after.results:
         live.status, live.results = "finished", after.results
-    if live.status == "running":
+    if live.status == "running" and live.secure is None:
         with contextlib.suppress(StorageError):
             look(means, live)  # the next round is open before anybody is told, and before files are removed
     means.told(live, *events)
@@ -170,6 +207,29 @@ def departures(means: Means, live: Live) -> list[records.Event]:
     return [means.event(live, "left", f"{site} left the run: {live.reasons.get(site, 'no reason given')}", site) for site in sorted(left)]
 
 
+async def depart(means: Means, live: Live, site: str, says: str) -> None:
+    """A site leaves before it holds keys: the others make theirs without it."""
+    event = means.event(live, "left", f"{site} left the run: {says}", site)
+    async with live.lock:
+        roster = live.roster | {site: live.roster[site]._replace(left=says or "it gave no reason")}
+
+        def left(c: Connection) -> None:
+            records.move_run(c, live.id, live.place, roster=roster_text(roster))
+            records.tell(c, event)
+
+        await means.store.commit(left)
+        live.roster = roster
+        live.here.discard(site)
+        if live.secure and site in live.secure.machine.waiting:
+            await live.secure.feed(Refused(site, says[:500]))
+        must = max(live.study.sites.minimum, live.study.quorum)
+        if len(live.active) < must and live.status == "running":
+            why = "; ".join(f"{name}: {member.left}" for name, member in sorted(roster.items()) if member.left)
+            await pause(means, live, f"{len(live.active)} of {len(roster)} sites are left, {must} must be: {why}{PAUSED}")
+    means.told(live, event)
+    live.nudge.set()
+
+
 async def abandon(means: Means, live: Live, reason: str) -> None:
     """Nothing of the round is used: ask it again, or pause when that will not help."""
     place, left = live.place, live.round.left if live.round else frozenset()
@@ -178,7 +238,7 @@ async def abandon(means: Means, live: Live, reason: str) -> None:
     why = "; ".join(f"{site}: {said}" for site, said in sorted(live.reasons.items()))
     says = f"{reason}; {len(live.reasons)} failed - {why}" if why else reason  # also those that failed since the round was given up
     if hopeless := remain < live.study.quorum or live.tries >= TRIES:
-        says += ". The run is paused, nothing is lost; mend the cause, then resume it"
+        says += PAUSED
     events = [*departures(means, live), means.event(live, "paused" if hopeless else "abandoned", says)]
     after = live.kept.run if hopeless else course.again(live.kept.run)
     tries = live.tries if hopeless else live.tries + 1
@@ -207,6 +267,7 @@ def ended(c: Connection, live: Live, status: Status, says: str, results: Frame |
     """A run's last row: its frames are gone but for the results."""
     digest, nbytes = (results.digest, results.nbytes) if results else ("", 0)
     records.move_run(c, live.id, live.place, status=status, says=says, results=digest, results_bytes=nbytes, state="", ended=at)
+    records.drop_secure(c, live.id)
 
 
 async def end(means: Means, live: Live, status: Status, says: str, *, by: str = ITSELF) -> None:
@@ -244,9 +305,9 @@ async def fail(means: Means, live: Live, says: str) -> None:
             await asyncio.sleep(RETRY_S)
 
 
-async def pause(means: Means, live: Live, *, by: str) -> None:
+async def pause(means: Means, live: Live, says: str = "paused on request", *, by: str = ITSELF) -> None:
     """Nothing new is asked until the run is resumed; answers under way are still taken. The caller holds the run's lock."""
-    event = means.event(live, "paused", "paused on request")
+    event = means.event(live, "paused", says)
 
     def paused(c: Connection) -> None:
         records.move_run(c, live.id, live.place, status="paused", says=event.says)

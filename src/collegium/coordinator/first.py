@@ -14,9 +14,9 @@ import blake3
 from collegium import tree as T
 from collegium import wire
 from collegium.coordinator.blobs import Blobs, File, complaints, write_all
+from collegium.coordinator.means import Plan
 from collegium.errors import FrameError, NotFound
 from collegium.study.manifest import Study
-from collegium.study.plan import brought
 
 STEP = 4 << 20
 
@@ -50,8 +50,8 @@ class First:
                 here += len(piece)
         return here
 
-    def take(self, digest: str, study: Study) -> Mapping[str, T.Tree]:
-        """What came, checked against the study, its arrays still in the file.
+    def take(self, digest: str, study: Study, plan: Plan) -> Mapping[str, T.Tree]:
+        """What came, checked against the study by its plan, its arrays still in the file.
 
         Raises `NotFound`, `FrameError` for a file that is not whole, `StudyError` that names the first leaf at fault.
         """
@@ -69,7 +69,7 @@ class First:
             raise FrameError(
                 f"of the first weights {digest[:16]} {file.size} bytes are here, and they are not the file", hint="upload it again"
             )
-        return brought(study, wire.load(file.read, file.size))
+        return plan(study, wire.load(file.read, file.size))[1]
 
     def forget(self, digest: str) -> None:
         """A run has taken it: the file goes."""

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 from collegium import tree as T
 from collegium.canonical import pack
 from collegium.coordinator.blobs import SMALL, Frame
+from collegium.coordinator.secure import Sums
 from collegium.coordinator.states import Kept
 from collegium.engine import round as rounds
 from collegium.engine.messages import Place, Task, document, place_of
@@ -88,6 +89,9 @@ class Live:
     digests: dict[str, str] = field(default_factory=dict)  # answers committed for this place
     held: dict[str, bytes] = field(default_factory=dict)  # their vectors, while all of them are small: saves reading them back
     reasons: dict[str, str] = field(default_factory=dict)  # why sites failed in this round
+    secure: Sums | None = None  # None: the study asks for plain sums
+    here: set[str] = field(default_factory=set)  # called for this run since this process started
+    enough_at: float | None = None  # when so many were here that keys can be made
     silent: set[str] = field(default_factory=set)  # missed a round and not heard from since
     stewards: set[str] = field(default_factory=set)  # wait for their own data steward, who has not approved the study
     turn: Signal = field(default_factory=Signal)  # a task, or another status, for sites
@@ -95,7 +99,7 @@ class Live:
     nudge: asyncio.Event = field(default_factory=asyncio.Event)  # for the driver
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # held while the run moves to another place or status
     driver: asyncio.Task[None] | None = None
-    replies: dict[Place | None, Reply] = field(default_factory=dict)
+    replies: dict[Any, Reply] = field(default_factory=dict)
 
     @property
     def place(self) -> Place:
@@ -114,9 +118,10 @@ class Live:
 
     def ask(self, now: float) -> None:
         """Open the round of the present place, nobody having answered yet."""
-        sites = self.study.sites
+        sites, asked = self.study.sites, self.secure.roster if self.secure else self.active
+        quorum = max(self.study.quorum, self.secure.machine.terms.enough) if self.secure else self.study.quorum
         self.round = rounds.open_round(
-            self.place.round, self.active, quorum=self.study.quorum, now=now, deadline_s=sites.deadline_s, grace_s=sites.grace_s,
+            self.place.round, asked, quorum=quorum, now=now, deadline_s=sites.deadline_s, grace_s=sites.grace_s,
             silent=frozenset(self.silent),
         )  # fmt: skip
         self.opened, self.order = now, None
@@ -137,25 +142,50 @@ class Live:
         self.replies.clear()
         self.turn.send()
 
-    def reply(self, site: str) -> Reply | None:
-        """What to tell a site now; None if there is nothing to do yet."""
+    @property
+    def awaited(self) -> frozenset[str]:
+        """The sites without which it does not go on now: their answer is waited for, or their part in the keys of a secure sum."""
+        if self.round and self.round.waiting:
+            return self.round.waiting
+        if self.secure is None or self.status != "running":
+            return frozenset()
+        return self.secure.absent if self.secure.phase != "none" else self.active - self.here
+
+    def enough(self, now: float) -> bool:
+        """Whether the keys of secure sums can be made: all sites that take part have called, or enough have and the rest is late."""
+        here, sites = len(self.here & self.active), self.study.sites
+        if here >= max(sites.minimum, self.study.quorum, 2):
+            self.enough_at = now if self.enough_at is None else self.enough_at
+            return here == len(self.active) or now >= self.enough_at + sites.grace_s
+        self.says = f"waits for sites: {here} of {len(self.active)} are here, {max(sites.minimum, self.study.quorum, 2)} must be"
+        return False
+
+    def reply(self, site: str, sealed: Mapping[str, str] | None = None) -> Reply | None:
+        """What to tell a site now; None if there is nothing to do yet. `sealed` are shares that were dealt to it."""
         member = self.roster[site]
         if self.status in OVER:
             return self.closing()
         if member.left:
             return says("stopped", f"this site left the run: {member.left}")
+        said = None
+        if self.status == "running" and self.secure:
+            message = self.secure.owed(site, sealed or {})
+            said = self.secure.told(message, site) if message else None
+            if said is None or said["kind"] != "ask":
+                return says("running", self.says, secure=said) if said else None
         if self.status != "running" or self.round is None or site not in self.round.waiting:
             return None
-        if member.counted not in self.replies:
-            self.replies[member.counted] = self.task(member.counted)
-        return self.replies[member.counted]
+        key = member.counted, *(said["seen"] if said else ())
+        if key not in self.replies:
+            self.replies[key] = self.task(member.counted, said)
+        return self.replies[key]
 
-    def task(self, counted: Place | None) -> Reply:
-        """The task of the present place, its state beside it when that is small."""
+    def task(self, counted: Place | None, said: Mapping[str, Any] | None) -> Reply:
+        """The task of the present place, its state beside it when that is small, and what the secure sum asks with it."""
         shared = self.kept.shared
         task = Task(self.id, self.digest, self.place, self.kept.run.layout, shared.digest, shared.nbytes, counted)
         inside = shared.body if shared.body is not None and shared.nbytes <= SMALL else b""
-        body = pack({"status": "running", "says": self.says, "task": document(task)}, inside)
+        body = pack({"status": "running", "says": self.says, "task": document(task)} | ({"secure": said} if said else {}), inside)
         return Reply(body, digest(body))
 
     def closing(self) -> Reply:
@@ -167,9 +197,9 @@ class Live:
         return says(self.status, self.says)
 
 
-def says(status: str, sentence: str, results: Frame | None = None) -> Reply:
-    """A reply without a task."""
-    message: dict[str, Any] = {"status": status, "says": sentence, "task": None}
+def says(status: str, sentence: str, results: Frame | None = None, secure: Mapping[str, Any] | None = None) -> Reply:
+    """A reply without a task; `secure` is a message of the secure sum."""
+    message: dict[str, Any] = {"status": status, "says": sentence, "task": None} | ({"secure": secure} if secure else {})
     if results:
         message |= {"results": results.digest, "results_bytes": results.nbytes}
     body = pack(message)

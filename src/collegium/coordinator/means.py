@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from collegium import tree as T
 from collegium.coordinator.blobs import Blobs
@@ -16,7 +16,12 @@ from collegium.engine.run import Stage
 from collegium.study.manifest import Study
 
 log = logging.getLogger("collegium.coordinator.runs")
-Plan = Callable[[Study], tuple[Sequence[Stage], Mapping[str, T.Tree]]]  # a study's stages, and results that come with it
+
+
+class Plan(Protocol):
+    """What a study computes: its stages, and as results what comes with it. Raises `StudyError` for what cannot be planned."""
+
+    def __call__(self, study: Study, came: T.Tree | None = None) -> tuple[Sequence[Stage], Mapping[str, T.Tree]]: ...
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,8 @@ THIRD = (
         study TEXT NOT NULL REFERENCES study (digest), number BIGINT NOT NULL, text TEXT NOT NULL, signature TEXT NOT NULL,
         PRIMARY KEY (study, number))""",
 )
-MIGRATIONS: tuple[Sequence[str], ...] = (FIRST, SECOND, THIRD)
+FOURTH = ("CREATE TABLE secure (run TEXT NOT NULL REFERENCES run (id), name TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (run, name))",)
+MIGRATIONS: tuple[Sequence[str], ...] = (FIRST, SECOND, THIRD, FOURTH)
 VERSION = len(MIGRATIONS)
 
 

@@ -186,7 +186,7 @@ def studies(app: FastAPI, runs: Runs, members: Members) -> None:
         brought: Mapping[str, T.Tree] = {}
         if asked and asked.first:
             found = manifest.read(json.loads(await asyncio.to_thread(store.read, lambda c: records.study_document(c, study))))
-            brought = await asyncio.to_thread(arrived.take, asked.first, found)
+            brought = await asyncio.to_thread(arrived.take, asked.first, found, runs.means.plan)
         run = await runs.start(study, wanted, brought, by=by)
         if brought and asked:
             arrived.forget(asked.first)
@@ -333,7 +333,7 @@ def present(live: Live | None) -> Json:
     if live is None:
         return {"answered": [], "waiting": [], "stewards": []}
     now = live.round
-    asked = {"answered": sorted(now.answered) if now else [], "waiting": sorted(now.waiting) if now else []}
+    asked = {"answered": sorted(now.answered) if now else [], "waiting": sorted(live.awaited)}
     asked["stewards"] = sorted(live.stewards)
     return asked | {"status": live.status, "says": live.says, "rounds_of_stage": live.stage.rounds}
 

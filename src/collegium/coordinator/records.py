@@ -221,6 +221,44 @@ def results_frame(connection: Connection, digest: str, site: str | None) -> Fram
     raise NotFound("there is no such frame: its round may be over", hint="ask for work: the next task names the present one")
 
 
+def secure_rows(connection: Connection, run: str) -> dict[str, str]:
+    """What the machine of a run's secure sums keeps; without the sealed shares, which are large."""
+    found = select(s.secure.c.name, s.secure.c.text).where(s.secure.c.run == run, s.secure.c.name.notlike("bundle/%"))
+    return {row.name: row.text for row in connection.execute(found)}
+
+
+def sealed_for(connection: Connection, run: str, site: str, senders: Iterable[str]) -> dict[str, str]:
+    """The sealed shares that these sites dealt to one of them, by row."""
+    names = [f"bundle/{sender}/{site}" for sender in senders if sender != site]
+    found = select(s.secure.c.name, s.secure.c.text).where(s.secure.c.run == run, s.secure.c.name.in_(names))
+    return {row.name: row.text for row in connection.execute(found)}
+
+
+KEEP = s.secure.insert()
+LET_GO = s.secure.delete().where(s.secure.c.run == bindparam("of_run"), s.secure.c.name == bindparam("of_name"))
+
+
+def change_secure(connection: Connection, run: str, rows: Mapping[str, str], forget: Collection[str]) -> None:
+    """Write rows of the machine and destroy others; a name that ends in `/` stands for all that begin with it."""
+    for name in (name for name in forget if name.endswith("/")):
+        connection.execute(s.secure.delete().where(s.secure.c.run == run, s.secure.c.name.startswith(name, autoescape=True)))
+    if gone := [{"of_run": run, "of_name": name} for name in [*forget, *rows] if not name.endswith("/")]:
+        connection.execute(LET_GO, gone)
+    if rows:
+        connection.execute(KEEP, [{"run": run, "name": name, "text": text} for name, text in rows.items()])
+
+
+def drop_secure(connection: Connection, run: str) -> None:
+    """Destroy all that a run's secure sums kept, but for where they stood: the number of an epoch is used once in a study."""
+    connection.execute(s.secure.delete().where(s.secure.c.run == run, s.secure.c.name != "stand"))
+
+
+def last_epoch(connection: Connection, study: str) -> int:
+    """The highest number that an epoch of this study had, in whatever run."""
+    found = select(s.secure.c.text).join(s.run, s.run.c.id == s.secure.c.run).where(s.run.c.study == study, s.secure.c.name == "stand")
+    return max((int(json.loads(text)["epoch"]) for text in connection.execute(found).scalars()), default=0)
+
+
 def add_study(connection: Connection, row: Mapping[str, Any], by: str) -> None:
     """Keep a study; the same one again changes nothing."""
     if connection.execute(s.insert_new(connection, s.study).values(**row)).rowcount == 1:

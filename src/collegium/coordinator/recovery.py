@@ -14,6 +14,7 @@ from collegium.coordinator import store as s
 from collegium.coordinator.blobs import Frame
 from collegium.coordinator.live import OVER, Live, roster_of, roster_text
 from collegium.coordinator.means import Means, Plan
+from collegium.coordinator.secure import Sums
 from collegium.coordinator.spool import operation
 from collegium.coordinator.states import Kept
 from collegium.engine.messages import place_of
@@ -80,21 +81,47 @@ def recover(means: Means) -> tuple[list[tuple[Live, list[Any]]], dict[str, str]]
 def take_up(means: Means, run: str) -> tuple[Live, list[Any]]:
     """One run from its rows."""
 
-    def query(c: Connection) -> tuple[Any, str, dict[str, Frame], Any, list[Any]]:
+    def query(c: Connection) -> tuple[Any, str, dict[str, Frame], Any, list[Any], dict[str, str]]:
         row = records.run_row(c, run)
         place = place_of(json.loads(row.place))
         now = c.execute(select(s.round).where(records.at(s.round, run, place))).one()
-        return row, records.study_document(c, row.study), records.frames(c, run), now, records.uploads(c, run, place)
+        return (
+            row,
+            records.study_document(c, row.study),
+            records.frames(c, run),
+            now,
+            records.uploads(c, run, place),
+            records.secure_rows(c, run),
+        )
 
-    row, document, frames, now, rows = means.store.read(query)
+    row, document, frames, now, rows, secure = means.store.read(query)
     study, stages, given = planned(document, means.plan)
     layout, target = layout_of(json.loads(row.layout)), layout_of(json.loads(row.target))
     kept = states.recall(row.state, place_of(json.loads(row.place)), layout, target, frames, means.blobs)
     mine = {stage.name for stage in stages}
     given = {**given, **{name: tree for name, tree in kept.run.results.items() if name not in mine}}  # what was brought when it began
     live = Live(run, row.study, study, stages, given, kept, roster_of(row.roster), row.status, row.says, row.tries)
+    live.secure = sums_of(means, live)
+    if live.secure:
+        live.secure.recall(secure)
     live.abandoned, live.closed = now.status == "abandoned", json.loads(now.answered) if now.status == "closed" else None
     return live, rows
+
+
+def sums_of(means: Means, live: Live) -> Sums | None:
+    """The secure sums of a run, if its study wants them."""
+    if not live.study.secure:
+        return None
+    manifest = live.study.model_dump(mode="json")
+    sums = Sums(means.store, live.id, live.digest, manifest, float(live.study.sites.deadline_s), means.clock)
+    sums.keys = means.store.read(lambda c: {row.name: row.key for row in c.execute(select(s.site.c.name, s.site.c.key))})
+
+    def woken() -> None:
+        live.changed()
+        live.nudge.set()
+
+    sums.woken = woken
+    return sums
 
 
 def reopen(means: Means, live: Live, rows: Iterable[Any]) -> None:
@@ -102,7 +129,8 @@ def reopen(means: Means, live: Live, rows: Iterable[Any]) -> None:
     live.round, live.order = None, None
     for kept in (live.digests, live.held, live.reasons):
         kept.clear()
-    if live.abandoned:
+    if live.abandoned or (live.secure and not live.secure.stands(live.kept.run, live.kept.shared.digest)):
+        live.nudge.set()
         return
     live.ask(means.clock())
     for row in rows:
@@ -112,6 +140,8 @@ def reopen(means: Means, live: Live, rows: Iterable[Any]) -> None:
             live.feed(Failed(row.site, live.reasons[row.site], bool(row.final)))
         else:
             live.feed(Answered(row.site, means.clock()))
+    if live.secure and live.secure.phase != "upload":  # the survivors were fixed
+        live.closed = list(live.secure.machine.round["survivors"])
     if live.closed is not None and live.round:  # whose answers count was fixed before the crash
         live.order, live.round = Close(frozenset(live.closed)), replace(live.round, over=True)
     live.nudge.set()
@@ -128,4 +158,7 @@ async def reread(means: Means, live: Live) -> None:
     fresh, rows = await asyncio.to_thread(take_up, means, live.id)
     for name in ("kept", "roster", "status", "says", "tries", "abandoned", "closed"):
         setattr(live, name, getattr(fresh, name))
+    if live.secure and fresh.secure:
+        live.secure.machine, live.secure.unmask = fresh.secure.machine, fresh.secure.unmask
+        live.secure.shown, live.secure.era = fresh.secure.machine, live.secure.era + 1
     reopen(means, live, rows)

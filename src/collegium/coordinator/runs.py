@@ -7,9 +7,10 @@ process, a run is rebuilt from the database and goes on: nothing is lost, nothin
 import asyncio
 import logging
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -27,6 +28,7 @@ from collegium.engine.round import Answered, Failed
 from collegium.errors import CollegiumError, ConflictError, NotAllowed, StudyError, UpdateError
 from collegium.identity import digest
 from collegium.privacy.ring import TRAILER
+from collegium.privacy.secagg_stand import Refused
 
 log = logging.getLogger("collegium.coordinator.runs")
 NONE: Mapping[str, T.Tree] = MappingProxyType({})
@@ -94,6 +96,11 @@ class Runs:
     async def start(self, study_digest: str, sites: Collection[str], brought: Mapping[str, T.Tree] = NONE, *, by: str = ITSELF) -> str:
         """Begin a run of a study over these sites, with what was brought for it; its name. Raises `ConflictError` if they are too few."""
         live = await asyncio.to_thread(self.begin, study_digest, sites, brought)
+        if live.secure and (other := next((each for each in self.live.values() if each.digest == study_digest), None)):
+            raise ConflictError(
+                f"run {other.id} of this very study is under way: the keys of secure sums serve one run of a study at a time",
+                hint=f"wait for it, or end it: collegium study stop {other.id}",
+            )
         start = "; training begins from weights that were brought" if brought else ""
         event = self.means.event(live, "started", f"started with {len(sites)} sites: {', '.join(sorted(sites))}{start}")
 
@@ -132,7 +139,11 @@ class Runs:
         kept = states.keep(run, stages, None, self.means.blobs)
         given |= dict.fromkeys(brought, NONE)  # it is kept by now, and the file it came in may go
         roster = {name: Member() for name in sorted(sites)}
-        return Live(secrets.token_hex(6), study_digest, study, stages, given, kept, roster)
+        live = Live(secrets.token_hex(6), study_digest, study, stages, given, kept, roster)
+        if sums := recovery.sums_of(self.means, live):
+            sums.agree(sites)  # a run that could make no sum does not begin
+        live.secure = sums
+        return live
 
     async def pause(self, run: str, *, by: str = ITSELF) -> None:
         """Nothing new is asked until `resume`; answers under way are still taken."""
@@ -210,6 +221,9 @@ class Runs:
             raise NotAllowed(f"site {site!r} takes no part in run {run}: it began without it", hint="it is asked in the next run")
         if live:
             live.silent.discard(site)
+            if site not in live.here:
+                live.here.add(site)
+                live.nudge.set()
             live.stewards.discard(site)
         return live
 
@@ -220,7 +234,8 @@ class Runs:
             return self.over[run][0]
         end, status = now_s() + wait_s, live.status
         while not self.closing:
-            if reply := live.reply(site):
+            sealed = await asyncio.to_thread(live.secure.sealed, site) if live.secure and live.secure.phase == "ready" else None
+            if reply := live.reply(site, sealed):
                 return reply
             if live.status != status or not await live.turn.wait(end - now_s()):
                 break
@@ -244,10 +259,35 @@ class Runs:
         if answer.failure:
             live.reasons[site] = answer.says or answer.failure
             live.feed(Failed(site, live.reasons[site], answer.final))
+            await self.refused(live, site, live.reasons[site])
         else:
+            if live.secure:
+                await live.secure.uploaded(site, answer.digest)
             if body is not None and len(body) * len(live.roster) <= HELD:
                 live.held[site] = body
             live.feed(Answered(site, self.means.clock()))
+
+    async def hear(self, run: str, site: str, said: Iterable[Any]) -> None:
+        """What a site says in the secure sum; where it refuses to go on, the round goes on without it."""
+        live = self.live.get(run)
+        for message in said if live and live.secure else ():
+            assert live is not None
+            assert live.secure is not None
+            if isinstance(message, dict) and message.get("kind") == "leave":
+                await driver.depart(self.means, live, site, str(message.get("says"))[:2000])
+                continue
+            if why := await live.secure.heard(site, message):
+                event = self.means.event(live, "refused", f"{site} refuses: {why}", site)
+                await self.means.store.commit(lambda c, event=event: records.tell(c, event))  # type: ignore[misc]  # a bound default
+                self.means.told(live, event)
+                live.reasons[site] = why
+                live.feed(Failed(site, why))
+            live.nudge.set()
+
+    async def refused(self, live: Live, site: str, why: str) -> None:
+        """A site that answers a round with a failure sends no vector: the secure sum does not wait for it either."""
+        if live.secure and live.secure.phase == "upload":
+            await live.secure.feed(Refused(site, why[:500]))
 
     async def checked(self, live: Live, site: str, answer: Answer, payload: memoryview) -> bytes | None:
         """A vector that is whole and as long as the round asks; its bytes if small. Raises `UpdateError`."""
@@ -260,7 +300,8 @@ class Runs:
             body = bytes(payload)
             if digest(body) != answer.digest:
                 raise UpdateError(f"{where}: the vector's digest does not hold")
-            refuse_crowd(where, body[-TRAILER:])
+            if live.secure is None:
+                refuse_crowd(where, body[-TRAILER:])
             return body
         if live.digests.get(site) == answer.digest:
             return None  # a repetition: the file is sealed
@@ -270,7 +311,8 @@ class Runs:
         if upload.sealed != answer.digest:
             self.means.spool.drop([upload.path.name])
             raise UpdateError(f"{where}: the vector's digest does not hold", hint="upload it again from the start")
-        refuse_crowd(where, upload.tail(TRAILER))
+        if live.secure is None:
+            refuse_crowd(where, upload.tail(TRAILER))
         return None
 
     def upload(self, live: Live, site: str, op: str = "") -> Upload:

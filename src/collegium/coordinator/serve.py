@@ -28,6 +28,7 @@ from collegium.coordinator.app import App, build
 from collegium.coordinator.live import Reached
 from collegium.coordinator.records import Event
 from collegium.errors import LinkError
+from collegium.study.plan import planned
 
 log = logging.getLogger("collegium.coordinator.serve")
 END_S = 8.0  # after SIGTERM, before the process ends whatever it is doing
@@ -58,7 +59,7 @@ def serve(
     files = certificate.ensure(folder, founding.key(folder), names, datetime.datetime.now(datetime.UTC))
     refuse_taken(host, port)
     say = printer(terminal)
-    app = build(folder, reached=reached, tell=lambda event: say(line(event)))
+    app = build(folder, plan=planned, reached=reached, tell=lambda event: say(line(event)))
     say(f"Collegium coordinator of {settings['title']!r}, at {settings['url']} (port {port}); Ctrl-C ends it")
     asyncio.run(run(app, files, host, port, ready))
 

@@ -48,9 +48,10 @@ round = named("round", *PLACE, "status", "answered", "figures", "opened", "ended
 upload = named("upload", *PLACE, "site", "digest", "nbytes", "body", "failure", "says", "final")
 frame = named("frame", "run", "digest", "nbytes", "body")
 line = named("line", "run", "site", "document", "at")
+secure = named("secure", "run", "name", "text")
 happened = named("event", "id", "at", "run", "site", "kind", "says", "figures")
 entry = named("entry", "seq", "at", "action", "run", "site", "text", "nodes")
-TABLES = (setting, person, site, invite, study, participant, run, round, upload, frame, line, happened, entry)
+TABLES = (setting, person, site, invite, study, participant, run, round, upload, frame, line, secure, happened, entry)
 
 
 def insert_new(connection: Connection, into: TableClause) -> Any:

@@ -61,14 +61,14 @@ def following(means: Means, live: Live, sites: frozenset[str]) -> Next:
 
 def total(means: Means, live: Live, sites: frozenset[str]) -> Read:
     """The sum of these sites' vectors: in memory if it is small, else added up piece by piece while the next state is written."""
-    layout, place = live.kept.run.layout, live.place
+    layout, place, masks = live.kept.run.layout, live.place, (live.secure.unmask or ()) if live.secure else ()
     if layout.nbytes <= SMALL:
         if sites <= live.held.keys():
-            whole = fold_bytes(layout, [live.held[site] for site in sorted(sites)])
+            whole = fold_bytes(layout, [live.held[site] for site in sorted(sites)], masks)
         else:
-            whole = means.store.read(lambda c: fold_bytes(layout, records.bodies(c, live.id, place, sites)))
+            whole = means.store.read(lambda c: fold_bytes(layout, records.bodies(c, live.id, place, sites), masks))
         return lambda at, count: whole[at : at + count]
-    return folded(layout, [means.spool.file(operation(live.id, place, site)).read for site in sorted(sites)])
+    return folded(layout, [means.spool.file(operation(live.id, place, site)).read for site in sorted(sites)], masks)
 
 
 def watched(stages: Any, number: int) -> tuple[list[Stage], Callable[[], T.Tree | None]]:

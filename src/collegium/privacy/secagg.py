@@ -74,13 +74,29 @@ def settle(
     if len(set(pins.values())) < n:
         raise StudyError("two sites have the same identity key: one of them is not there", hint="ask each site for its own fingerprint")
     if n > LARGEST:
-        raise StudyError(f"{n} sites are too many for one secure sum, at most {LARGEST} fit", hint="cut them into cohorts")
+        raise StudyError(
+            f"{n} sites are too many for one secure sum, at most {LARGEST} fit",
+            hint="start it over fewer sites, or turn secure sums off with a reason",
+        )
     if n < 2 or (n == 2 and not waived):
         raise StudyError(
             f"a secure sum needs three sites, found {n}: with two, each can take its own part from the sum and read the other's",
             hint="add a site, or let both agree and say why in the manifest",
         )
     return Terms(study, dict(pins), n // 2 + 1 if curious else 2 * n // 3 + 1, rounds, least, verified=verified)
+
+
+def wanted(chosen: str, minimum: int) -> bool:
+    """Whether a manifest's choice (`auto`, `on`, `off`) means secure sums, in a study of at least so many sites."""
+    return chosen == "on" or (chosen == "auto" and minimum >= 3)
+
+
+def agreed(manifest: Mapping[str, Any], digest: str, pins: Mapping[str, str]) -> Terms:
+    """The terms of a manifest (as JSON) over these sites; the coordinator and every site work them out for themselves."""
+    chosen, least = manifest["privacy"], int(manifest["sites"]["minimum"])
+    return settle(
+        digest, pins, curious=bool(chosen["curious"]), waived=bool(chosen["because"]), least=max(least, 2), rounds=int(chosen["epoch"])
+    )  # fmt: skip
 
 
 def badge(terms: Terms) -> str:

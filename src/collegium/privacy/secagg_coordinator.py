@@ -182,7 +182,8 @@ def accept(c: Coordinator, site: str, message: Message) -> tuple[dict[str, str],
     if name in c.rows or not timely:
         return None
     sealed = {f"{BULKY}{site}/{to}": text for to, text in message.bundles.items()} if isinstance(message, Bundles) else {}
-    return {name: text} | sealed, blame
+    used = {f"last/{site}": str(message.index)} if isinstance(message, Upload) else {}
+    return {name: text} | sealed | used, blame
 
 
 def of_a_round(c: Coordinator, site: str, message: Upload | Signature | Reveal) -> tuple[str, str, bool]:
@@ -273,7 +274,7 @@ def owed(c: Coordinator, site: str, read: Callable[[str], str]) -> Message | Non
         return None
     match stand.phase:
         case "adverts":
-            return Begin(stand.epoch)
+            return Begin(stand.epoch, tuple(sorted(c.terms.pins)))
         case "bundles":
             return Adverts(stand.epoch, tuple(Advert(*json.loads(c.rows[f"advert/{name}"])) for name in stand.sites))
         case "ready":

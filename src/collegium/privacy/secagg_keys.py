@@ -232,11 +232,17 @@ def unsealed(site: Site, sender: str, sealed: bytes) -> bytes:
         return b""
 
 
+def retire(site: Site, epoch: int) -> tuple[Site, list[Order]]:
+    """Destroy what is left of an epoch; its number stays, so that it never comes back."""
+    after, order = save(site, {"epoch": staged(Epoch(epoch, "retired"))}, of_epoch(site))
+    return after, [order]
+
+
 def resume(site: Site, epoch: int, index: int) -> tuple[Site, list[Order]]:
     """A start. Where the log has seen more of this site than the site itself, its rows come from a backup, and are given up."""
     own = site.epoch
     if (epoch, index) <= (own.number, own.burned):
         return site, []
-    after, order = save(site, {"epoch": staged(Epoch(epoch, "retired"))}, of_epoch(site))
+    after, orders = retire(site, epoch)
     says = f"this site's state is older than what it sent (epoch {epoch}, index {index}): restored from a backup, or copied"
-    return after, [order, Retire(f"{says}; it takes part again from the next epoch")]
+    return after, [*orders, Retire(f"{says}; it takes part again from the next epoch")]

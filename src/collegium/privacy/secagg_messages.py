@@ -14,9 +14,10 @@ from collegium.privacy.secagg import Advert
 
 @dataclass(frozen=True)
 class Begin:
-    """Coordinator to sites: make the keys of a new epoch."""
+    """Coordinator to sites: make the keys of a new epoch, in which these take part."""
 
     epoch: int
+    sites: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def is_advert(value: Any) -> bool:
 
 CHECKS: dict[str, Callable[[Any], bool]] = {
     "epoch": is_number, "index": is_number, "task": is_hex(32), "digest": is_hex(32), "root": is_text,
-    "text": is_text, "about": is_text, "roster": are(is_text), "survivors": are(is_text), "signature": is_hex(64),
+    "text": is_text, "sites": are(is_text), "about": is_text, "roster": are(is_text), "survivors": are(is_text), "signature": is_hex(64),
     "adverts": are(is_advert), "signatures": named(is_hex(64)), "bundles": named(is_hex()), "seeds": named(is_hex(33)),
     "keys": named(is_hex(33)),
 }  # fmt: skip

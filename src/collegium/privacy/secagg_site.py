@@ -15,7 +15,23 @@ from collegium.errors import ConflictError, IdentityError, RunError, UpdateError
 from collegium.privacy import masks, shares
 from collegium.privacy.masks import Mask
 from collegium.privacy.secagg import canonical, statement
-from collegium.privacy.secagg_keys import PAIR, Asked, Encode, Order, Send, Site, Warn, agree, begin, collect, deal, resume, save, staged
+from collegium.privacy.secagg_keys import (
+    PAIR,
+    Asked,
+    Encode,
+    Order,
+    Send,
+    Site,
+    Warn,
+    agree,
+    begin,
+    collect,
+    deal,
+    resume,
+    retire,
+    save,
+    staged,
+)
 from collegium.privacy.secagg_messages import Adverts, Begin, Bundles, Done, Quorum, Reveal, Signature, Survivors, Upload
 
 
@@ -35,7 +51,12 @@ class Resume:
     index: int
 
 
-Event: TypeAlias = Begin | Adverts | Bundles | Asked | Spooled | Survivors | Quorum | Done | Resume
+@dataclass(frozen=True)
+class Leave:
+    """The run is over: nothing of this epoch will be opened again."""
+
+
+Event: TypeAlias = Leave | Begin | Adverts | Bundles | Asked | Spooled | Survivors | Quorum | Done | Resume
 
 
 def step(site: Site, event: Event, *, signer: identity.Key, entropy: bytes) -> tuple[Site, list[Order]]:
@@ -48,6 +69,8 @@ def step(site: Site, event: Event, *, signer: identity.Key, entropy: bytes) -> t
             return begin(site, epoch, signer, entropy)
         case Resume(epoch, index):
             return resume(site, epoch, index)
+        case Leave():
+            return retire(site, site.epoch.number)
     match event:
         case Asked(ask) | Spooled(Asked(ask)):
             epoch = ask.epoch
@@ -110,7 +133,10 @@ def admit(site: Site, asked: Asked) -> None:
     before = site.row(f"done/{work}")
     if before and before["roster"] != list(roster):
         gone = sorted(set(before["roster"]) ^ set(roster))
-        raise IdentityError(f"this very work was summed before over other sites ({', '.join(gone)[:200]}): the difference would show one")
+        raise IdentityError(
+            f"this very work was summed before over other sites ({', '.join(gone)[:200]}): the difference would show one",
+            hint="sum over the same sites as before, or submit the study as a new one, which every steward approves",
+        )
     if not before and (site.row(f"tries/{work}") or 0) >= site.terms.attempts:
         raise RunError(f"this work was tried {site.terms.attempts} times without a sum; it is not tried again")
 

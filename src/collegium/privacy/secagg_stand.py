@@ -156,6 +156,10 @@ class Coordinator:
         """The sites that may be in a roster: ready, and accused by nobody."""
         return sorted(set(self.who("ready")) - {self.rows[f"complaint/{by}"] for by in self.who("complaint")})
 
+    def seen(self, site: str) -> tuple[int, int]:
+        """The epoch and the last key index of which a vector of this site was committed; -1: none yet."""
+        return self.stand.epoch, int(self.rows.get(f"last/{site}", -1))
+
     @property
     def left(self) -> int:
         """Rounds that this epoch can still open."""

@@ -196,7 +196,7 @@ class Agent:
             return offered.verdict is not None
         try:
             now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            offered.verdict = invites.undecided(self.settings, part.offer, policy.load(folder / "policy.yaml"), now)
+            offered.verdict = invites.undecided(self.settings, part.admission.offer, policy.load(folder / "policy.yaml"), now)
         except StorageError as e:
             self.tell(part.run, {"trouble": f"{e}; {e.hint}"})
             return True  # it cannot be shown to the steward yet

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from collegium import identity
-from collegium.errors import IdentityError, PolicyRefusal, StorageError
+from collegium.errors import IdentityError, PolicyRefusal, StorageError, StudyError
 from collegium.privacy import secagg
 from collegium.site import invites, policy
 from collegium.site.config import Config, tables
@@ -20,8 +20,7 @@ from collegium.study.manifest import Study
 from collegium.words import words
 
 Facts = dict[str, Any]
-SECURE = False  # runs are not masked yet: the coordinator sees each update while it adds it
-UNMASKED = "off, not part of this version: the coordinator sees this hospital's update while it adds it to the others'"
+UNMASKED = "off: the coordinator sees this hospital's update while it adds it to the others'"
 
 
 def brief(config: Config, rules: Policy, offer: Offer) -> Facts:
@@ -40,7 +39,7 @@ def brief(config: Config, rules: Policy, offer: Offer) -> Facts:
         "lead": {"name": study.lead, "key": offer.lead, "fingerprint": words(identity.fingerprint(offer.lead))},
         "columns": columns(study), "leaves": [leaving(step) for step in sent], "participants": who,
         "must_be_verified": invites.needed(rules, offer.study, pins, config.site),
-        "verified": sum(one["verified"] != "" for one in who), "protections": protections(offer.study, group),
+        "verified": sum(one["verified"] != "" for one in who), "protections": protections(offer, study, group),
         "cost": {"rounds": sum(step.rounds for step in sent), "bytes": sum(step.whole for step in sent)},
         "policy": refusal(config, rules, offer), "before": former(config, offer),
     }  # fmt: skip
@@ -76,10 +75,16 @@ def participants(config: Config, offer: Offer, pins: Mapping[str, str]) -> list[
     ]  # fmt: skip
 
 
-def protections(study: str, group: Mapping[str, str]) -> Facts:
-    """What hides this hospital's part from the others, in words."""
-    hidden = SECURE and len(group) > 1
-    says = f"on: {secagg.badge(secagg.settle(study, group, waived=True))}" if hidden else UNMASKED
+def protections(offer: Offer, study: Study, group: Mapping[str, str]) -> Facts:
+    """What hides this hospital's part from the others, in words, if all participants take part; and why, where it is off."""
+    because, hidden = study.privacy.because.strip(), study.secure
+    says = f"{UNMASKED}. The reason given: {because}" if because else UNMASKED
+    if hidden:
+        try:
+            badge = secagg.badge(secagg.agreed(offer.manifest, offer.study, group))
+            says = f"on: {badge}. It is noted: {because}" if because else f"on: {badge}"
+        except StudyError as e:
+            says = f"on, and no run can begin yet: {e}"
     return {"secure_sum": hidden, "secure_sum_says": says, "differential_privacy": "none: no noise is added"}
 
 

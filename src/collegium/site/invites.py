@@ -13,7 +13,7 @@ of approvals does not matter: it is not asked.
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -58,6 +58,7 @@ class Verdict:
     says: str = ""
     pins: Mapping[str, str] = field(default_factory=dict)  # each participant's key, as approved
     table: str = ""  # the table that the steward opened to it
+    verified: Collection[str] = ()  # the partners whose fingerprints the steward compared
 
 
 class Approval(NamedTuple):
@@ -251,7 +252,7 @@ def judge(config: Config, offer: Offer, policy: Policy) -> Verdict:
     if len(have) < need:
         says = f"{need} partners must be verified among the {len(pins)} participants there are now, {len(have)} are"
         return Verdict("changed", says)
-    return Verdict("approved", f"approved {approval.at}", pins, approval.table)
+    return Verdict("approved", f"approved {approval.at}", pins, approval.table, have)
 
 
 def refuse_change(config: Config, offer: Offer, approval: Approval) -> None:
@@ -279,12 +280,28 @@ def needed(policy: Policy, study: str, pins: Mapping[str, str], site: str) -> in
     return secagg.settle(study, group, waived=True).threshold - 1 if len(group) > 1 else 0
 
 
+def refuse_surrounded(policy: Policy, study: str, verdict: Verdict, among: Mapping[str, str], site: str) -> None:
+    """Raise `IdentityError` for a sum among so few whom the steward knows that the others could be made up, to read this site's part.
+
+    The coordinator chooses which participants are there; what holds for all of them has to hold for those.
+    """
+    if policy.auto_approve:
+        return
+    group = cohort(study, among, site)
+    need = min(needed(policy, study, among, site), len(group) - 1)
+    if (have := len(partners(verdict.verified, group, site))) < need:
+        raise IdentityError(
+            f"{need} verified partners must be among the {len(group)} sites of a sum, {have} are",
+            hint="compare more fingerprints by phone, then approve the study again",
+        )
+
+
 def cohort(study: str, pins: Mapping[str, str], site: str) -> dict[str, str]:
     """The participants whose sum this site's part goes into: all of them, in federations of up to 128."""
     return {name: pins[name] for group in secagg.cohorts(study, pins) if site in group for name in group}
 
 
-def partners(verified: Sequence[str], pins: Mapping[str, str], site: str) -> list[str]:
+def partners(verified: Collection[str], pins: Mapping[str, str], site: str) -> list[str]:
     """Which verified sites are other participants."""
     return sorted({name for name in verified if name in pins and name != site})
 

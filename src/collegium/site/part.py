@@ -4,7 +4,6 @@ One request hands in an answer and waits for the next task. Whatever is interrup
 so there is nothing to remember here: the coordinator knows where the run stands, and the worker's memory is on the disk.
 """
 
-import os
 import shutil
 import threading
 import time
@@ -14,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from collegium.canonical import canonical
 from collegium.errors import (
     CollegiumError,
     ConflictError,
@@ -22,17 +20,18 @@ from collegium.errors import (
     IdentityError,
     LinkError,
     NotFound,
-    PolicyRefusal,
     StorageError,
     UpdateError,
 )
-from collegium.site import invites, policy
-from collegium.site.config import Config, settle, tables, write
+from collegium.site import outcome, secure
+from collegium.site.admission import Admission, Left
+from collegium.site.config import Config, key_of
 from collegium.site.frames import INLINE
 from collegium.site.ledger import Ledger
 from collegium.site.link import LONG_POLL_S, Link, Stopped
 from collegium.site.pipe import Start, Worker, WorkerDied
 from collegium.site.transfer import Cache, operation, upload
+from collegium.site.vault import Vault
 
 ENDED = ("finished", "stopped", "failed")
 STORAGE_PAUSE_S = 5.0
@@ -56,12 +55,8 @@ class House:
     tell: Tell
 
 
-class Left(Exception):
-    """This site leaves the run: with a code, and a sentence that may be told."""
-
-    def __init__(self, code: str, says: str, detail: str = "") -> None:
-        super().__init__(detail or says)
-        self.code, self.says = code, says
+class Unmasked(Exception):
+    """The secure sum refuses this task: the round goes on without this site."""
 
 
 class Part:
@@ -70,14 +65,13 @@ class Part:
     def __init__(self, house: House, offer: Says) -> None:
         self.house, self.run, self.study = house, str(offer["run"]), str(offer["study"])
         self.manifest: Says = offer["manifest"]
-        self.offer, self.seen = offer, invites.UNSEEN
-        self.pins: dict[str, str] = {}  # each participant's key, as the steward approved it; by the lead's word under auto_approve
+        self.admission = Admission(house.config, offer)
         self.folder = house.config.state / "runs" / self.run
-        self.policy, self.table, self.rows = policy.Policy(Path()), "", 0
         self.worker: Worker | None = None
         self.line: dict[str, str] = {}
         self.publish: dict[str, str] | None = None
         self.failures, self.refused, self.why = 0, 0, ""
+        self.sums: secure.Sums | None = None
 
     def follow(self) -> str:
         """Take part to the end: `finished`, `stopped`, `failed`, or `left` if this site cannot or may not take part."""
@@ -86,6 +80,8 @@ class Part:
         finally:
             if self.worker:
                 self.worker.end()
+            if self.sums:
+                self.sums.close()
             shutil.rmtree(self.folder / "spool", ignore_errors=True)
 
     def answer_all(self) -> str:
@@ -95,13 +91,18 @@ class Part:
             refusal = None
         except Left as left:
             refusal = left
-        answer, vector = None, b""
+        answer, vector, said = None, b"", list[Says]()
+        if refusal and secure.wanted(self.manifest):  # before keys are made: nobody waits for this site's
+            return self.leave(refusal)
         while True:
-            reply, state = self.request(answer, vector)
-            answer, vector = None, b""
-            status, task = str(reply["status"]), reply.get("task")
+            reply, state = self.request(answer, vector, said)
+            answer, vector, said = None, b"", []
+            status, task, asked = str(reply["status"]), reply.get("task"), reply.get("secure")
             if status in ENDED:
                 return self.over(status, reply)
+            if task is None and asked:
+                said = self.heard(asked)
+                continue
             if task is None:
                 self.tell(status=status, says=str(reply.get("says", "")))
                 continue
@@ -110,7 +111,9 @@ class Part:
                     raise refusal
                 if self.refused >= PATIENCE:
                     raise Left("update", "the coordinator did not take this site's updates, several times", f"{self.why}; {RELEASE}")
-                answer, vector = self.answered(task, state)
+                answer, vector = self.answered(task, state, asked)
+            except Unmasked as e:
+                said = [secure.refusal(e)]
             except (ConflictError, NotFound) as e:  # the round ended while its answer was made: the next task says where the run stands
                 self.tell(says=f"came too late: {e}")
                 self.house.link.stop.wait(0.2)
@@ -118,11 +121,11 @@ class Part:
                 self.hand_in_failure(task, left)
                 return "left"
 
-    def request(self, answer: Says | None, vector: Any) -> tuple[Says, Any]:
-        """Hand in and wait for what comes next; an answer that is refused is not sent again."""
+    def request(self, answer: Says | None, vector: Any, said: list[Says]) -> tuple[Says, Any]:
+        """Hand in and wait for what comes next; an answer that is refused is not sent again. `said` goes into the secure sum."""
         link, started = self.house.link, time.monotonic()
         line, self.publish = self.publish, None
-        message: Says = {"run": self.run, "serving": [], "answer": answer, "line": line, "wait_s": LONG_POLL_S}
+        message: Says = {"run": self.run, "serving": [], "answer": answer, "line": line, "wait_s": LONG_POLL_S, "secure": said}
         try:
             reply, state = link.steadily(lambda: link.work(message, vector))
         except (ConflictError, UpdateError, FrameError) as e:
@@ -130,22 +133,22 @@ class Part:
             self.refused += not isinstance(e, ConflictError)
             self.tell(trouble=self.why)
             link.stop.wait(1)
-            return self.request(None, b"")
+            return self.request(None, b"", [])
         except NotFound as e:
             return {"status": "stopped", "says": str(e)}, b""
         self.refused = 0 if answer else self.refused
-        if reply.get("task") is None and str(reply["status"]) not in ENDED and time.monotonic() - started < 0.5:
+        if not reply.get("task") and not reply.get("secure") and str(reply["status"]) not in ENDED and time.monotonic() - started < 0.5:
             link.stop.wait(0.5)  # a coordinator that does not hold the request must not be asked without end
         return reply, state
 
     def prepare(self) -> None:
         """Be admitted by the steward and the policy, and open the worker on the rows. Raises `Left`."""
-        self.admit()
+        self.admission.check()
         self.folder.mkdir(parents=True, exist_ok=True)
         opening = {
             "do": "open", "manifest": self.manifest, "study": self.study, "site": self.house.config.site, "folder": str(self.folder),
             "home": str(self.house.config.folder),
-            "table": self.table,
+            "table": self.admission.table,
         }  # fmt: skip
         log = self.house.config.folder / "log" / f"worker-{self.run}.log"
         self.worker = Worker(opening, log, threads=self.house.config.threads, start=self.house.start)
@@ -156,53 +159,52 @@ class Part:
             self.pause(str(told["says"]))
         if "failure" in told:
             raise Left(str(told["failure"]), str(told["says"]), str(told.get("detail", "")))
-        self.rows = int(told["rows"])
-        self.admit()
+        self.admission.rows = int(told["rows"])
+        self.admission.check()
+        if secure.wanted(self.manifest):
+            self.sums = self.recorded(self.opened_sums)
         self.tell(status="running", title=str(self.manifest["title"]), stages=told["stages"])
 
-    def admit(self) -> None:
-        """Ask whether the steward's approval holds, and the policy; again whenever either has changed. Raises `Left`."""
-        folder = self.house.config.folder
-        changed = invites.stamps(folder, self.study)
-        if changed == self.seen and not self.rows:
-            return
+    def opened_sums(self) -> secure.Sums:
+        """This site's part in the secure sums of the study, as far as it came in earlier runs."""
+        vault, config = Vault(self.house.config.state / "secure" / f"{self.study}.db"), self.house.config
+        admission, key = self.admission, key_of(config.folder)
+        return secure.Sums(
+            vault, self.manifest, self.study, config.site, key, admission.verdict.pins, lambda says: self.tell(trouble=says),
+            vouch=admission.vouch,
+        )  # fmt: skip
+
+    def heard(self, asked: Says) -> list[Says]:
+        """What this site says to a message of the secure sum; where it finds a lie it refuses, and says so to everybody."""
         try:
-            if changed != self.seen:
-                self.policy = policy.load(folder / "policy.yaml")
-                self.approved()
-                policy.check(self.policy, self.manifest, self.table)
-            policy.check_rows(self.policy, self.manifest, self.table, self.rows)
-        except PolicyRefusal as e:
-            raise Left("refused", str(e), f"{e} {e.hint}".strip()) from None
-        except IdentityError as e:
-            raise Left("identity", str(e), f"{e}; way out: {e.hint}" if e.hint else "") from None
+            if self.sums is None:
+                raise IdentityError("a message of a secure sum came for a study that asks for none")
+            sums = self.sums
+            out: list[Says] = self.recorded(lambda: sums.hear(asked))
+            return out
+        except StorageError:
+            raise
         except CollegiumError as e:
-            raise Left("refused", "this site's policy cannot be read, so nothing may run", f"{e} {e.hint}".strip()) from None
-        self.seen = changed
+            self.tell(trouble=f"refused: {e}")
+            return [secure.refusal(e)]
 
-    def approved(self) -> None:
-        """Take participants and table from the steward's approval. Raises `PolicyRefusal` if there is none that holds."""
-        verdict = invites.judge(self.house.config, invites.offer_of(self.offer), self.policy)
-        if verdict.state != "approved":
-            says = verdict.says if verdict.state == "declined" else "this hospital's data steward has not approved the study as it is now"
-            raise PolicyRefusal(
-                says, hint="" if verdict.state == "declined" else f"({verdict.says}); collegium invite show {self.study[:8]}"
-            )
-        self.pins = dict(verdict.pins)
-        self.table = verdict.table or policy.chosen(self.policy, self.manifest, tables(self.house.config.folder))
-
-    def answered(self, task: Says, state: Any) -> tuple[Says, Any]:
+    def answered(self, task: Says, state: Any, asked: Says | None) -> tuple[Says, Any]:
         """The answer to one task and its vector: an empty one if the vector was uploaded before. Raises `Left`."""
         assert self.worker is not None
         if task["run"] != self.run or task["study"] != self.study:
             raise Left("identity", "a task of another study came under this run's name")
+        ask, masks = self.masks(task, asked) if self.sums else (None, ())
+        if isinstance(masks, str):  # answered before a restart: under the masks of then, or not at all
+            before = masks
+            told, vector = self.guarded(lambda: secure.kept(self.folder, before, task["layout"]))
+            return self.sent(task, told, vector)
         path = self.kept(task) if int(task["state_bytes"]) > INLINE else ""
         while True:
             self.go()
-            self.admit()
+            self.admission.check()
             stage, number, _, phase = task["place"]
             self.tell(stage=stage, round=number, phase=phase, doing="computing")
-            question: Says = {"do": "task", "task": task, "state": path}
+            question: Says = {"do": "task", "task": task, "state": path, "masks": [[mask.key.hex(), mask.sign] for mask in masks]}
             told, vector = self.asked(partial(self.worker.ask, question, b"" if path else state))
             if told.get("failure") != "storage":
                 break
@@ -210,7 +212,36 @@ class Part:
         if "failure" in told:
             return self.failed(task, told)
         self.failures = 0
+        if ask is not None:
+            self.burn(ask, told, vector)
         return self.sent(task, told, vector)
+
+    def masks(self, task: Says, asked: Says | None) -> tuple[Any, Any]:
+        """What the secure sum lays over this task's vector. Raises `Unmasked` where the machine refuses: nothing is sent then."""
+        if asked is None:
+            raise Left("identity", "the coordinator asked for a plain vector, and the study wants secure sums")
+        assert self.sums is not None
+        sums = self.sums
+        found: tuple[Any, Any] = self.guarded(lambda: sums.masks(asked, task))
+        return found
+
+    def burn(self, ask: Any, told: Says, vector: Any) -> None:
+        """Keep the masked vector for as long as it may be asked for again, then use its keys up; only after that is it sent."""
+        assert self.sums is not None
+        sums = self.sums
+        if "spool" not in told:
+            self.recorded(lambda: secure.keep(self.folder, vector))
+        self.guarded(lambda: sums.burn(ask, str(told["digest"])))
+
+    def guarded(self, step: Callable[[], Any]) -> Any:
+        """A step of the secure sum. Raises `Unmasked` for what it refuses."""
+        try:
+            return self.recorded(step)
+        except (StorageError, LinkError):
+            raise
+        except CollegiumError as e:
+            self.tell(trouble=f"refused: {e}")
+            raise Unmasked(str(e)) from None
 
     def asked(self, question: Callable[[], Any]) -> Any:
         """What the worker says; one that died is replaced a few times."""
@@ -245,8 +276,9 @@ class Part:
         ledger = self.house.ledger
         form = self.recorded(lambda: ledger.form(task["layout"]))
         facts = {"study": self.study, "place": task["place"], "form": form, "bytes": told["nbytes"], "digest": told["digest"]}
+        facts["masked"] = self.sums is not None
         self.recorded(lambda: ledger.append("sum", run=self.run, **facts))
-        if told.get("line") and self.policy.publish_line:
+        if told.get("line") and self.admission.policy.publish_line:
             self.publish = self.line
             self.recorded(lambda: ledger.append("line", run=self.run, line=self.line))
         if "spool" in told:
@@ -290,16 +322,21 @@ class Part:
             "version": 1, "run": self.run, "place": task["place"], "digest": "", "nbytes": 0, "failure": code, "says": says, "final": final
         }  # fmt: skip
 
+    def leave(self, left: Left) -> str:
+        """Leave a run with secure sums that this site may not or cannot take part in."""
+        self.tell(status="left", title=str(self.manifest["title"]), says=left.says, detail=str(left))
+        self.recorded(lambda: self.house.ledger.append("failure", run=self.run, place=[], code=left.code, says=left.says, final=True))
+        self.hand_in(None, [{"kind": "leave", "says": left.says}])
+        return "left"
+
     def hand_in_failure(self, task: Says, left: Left) -> None:
         """Tell the coordinator why this site leaves the run."""
         self.tell(status="left", title=str(self.manifest["title"]), says=left.says, detail=str(left))
-        message: Says = {
-            "run": self.run,
-            "serving": [],
-            "answer": self.refusal(task, left.code, left.says, final=True),
-            "line": None,
-            "wait_s": 0,
-        }
+        self.hand_in(self.refusal(task, left.code, left.says, final=True), [])
+
+    def hand_in(self, answer: Says | None, said: list[Says]) -> None:
+        """A last word, for which nothing is waited for."""
+        message: Says = {"run": self.run, "serving": [], "answer": answer, "line": None, "wait_s": 0, "secure": said}
         try:
             self.house.link.steadily(lambda: self.house.link.work(message))
         except (CollegiumError, IdentityError) as e:
@@ -309,30 +346,16 @@ class Part:
 
     def over(self, status: str, reply: Says) -> str:
         """Keep what came out of the run, and forget what was only needed during it."""
+        if self.sums:
+            self.recorded(self.sums.leave)
         if status == "finished" and reply.get("results"):
-            self.keep_results(str(reply["results"]), int(reply["results_bytes"]))
+            folder = self.house.config.folder / "models" / self.run
+            source = self.house.cache.fetch(self.house.link, str(reply["results"]), int(reply["results_bytes"]))
+            self.recorded(lambda: outcome.keep(folder, source, self.manifest, self.line))
+            self.house.cache.keep([])
+            self.tell(model=str(folder))
         self.tell(status=status, says=str(reply.get("says", "")), doing="")
         return status
-
-    def keep_results(self, digest: str, nbytes: int) -> None:
-        """The results, the study and this site's own line, under `models/` in the site's folder."""
-        folder = self.house.config.folder / "models" / self.run
-        folder.mkdir(parents=True, exist_ok=True)
-        source = self.house.cache.fetch(self.house.link, digest, nbytes)
-
-        def keep() -> None:
-            try:
-                shutil.copyfile(source, folder / "results.part")
-                os.replace(folder / "results.part", folder / "results.safetensors")
-                settle(folder)
-            except OSError as e:
-                raise StorageError(f"{folder} cannot be written: {e.strerror}", hint="make room on the disk") from None
-            write(folder / "study.json", canonical(self.manifest))
-            write(folder / "line.json", canonical(self.line))
-
-        self.recorded(keep)
-        self.house.cache.keep([])
-        self.tell(model=str(folder))
 
     def tell(self, **facts: Any) -> None:
         """What is new, for the people at this site."""

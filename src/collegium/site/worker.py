@@ -14,7 +14,7 @@ import re
 import select
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,8 @@ from collegium.engine.messages import Task, task_of
 from collegium.engine.run import Stage
 from collegium.errors import CollegiumError, DataError, StudyError
 from collegium.identity import Chunks, vector_digest
+from collegium.privacy.masks import Mask, Streams
+from collegium.privacy.ring import Layout
 from collegium.site.frames import INLINE, receive, send
 from collegium.site.memory import Memory
 from collegium.site.reading import apart
@@ -68,8 +70,8 @@ class Bench:
         self.memory = Memory(folder / "memory", tasks.seed(study.seed, site))
         self.change: Change | None = None
 
-    def answer(self, task: Task, state: Any) -> tuple[dict[str, Any], Any]:
-        """The vector that a task asks for: its digest and size, and the bytes themselves or the file they are in."""
+    def answer(self, task: Task, state: Any, masks: Sequence[Mask] = ()) -> tuple[dict[str, Any], Any]:
+        """The vector that a task asks for, under these masks: its digest and size, and the bytes themselves or the file they are in."""
         stage = self.stages[task.place.stage]
         self.memory.settle([s.name for s in self.stages], task.counted, task.place)
         now = task.place.stage, task.place.round, task.state
@@ -79,12 +81,22 @@ class Bench:
             update, after = tasks.update(stage.algorithm, shared, self.table, self.memory.of(stage.name))
             self.change = Change(*now, update, after)
         self.memory.suspend(stage.name, task.place, self.change.after)
-        pieces = tasks.vector(self.change.update, task.layout, task.place.phase)
+        pieces = masked(tasks.vector(self.change.update, task.layout, task.place.phase), task.layout, masks)
         line = shown(self.change.after.get("line", {}))
         if task.layout.nbytes <= INLINE:
             vector = tasks.frame(pieces, task.layout.nbytes)
             return {"digest": blake3.blake3(vector).hexdigest(), "nbytes": len(vector), "line": line}, vector
         return {**spooled(pieces, self.folder / "spool"), "line": line}, b""
+
+
+def masked(pieces: Iterator[np.ndarray], layout: Layout, masks: Sequence[Mask]) -> Iterator[np.ndarray]:
+    """The vector with masks laid over it, while its blocks are still in the processor's cache."""
+    streams, at = Streams(masks), 0
+    for piece in pieces:
+        if masks:
+            streams.apply(piece.view(np.uint8), at, layout)
+        at += piece.nbytes
+        yield piece
 
 
 def spooled(pieces: Any, folder: Path) -> dict[str, Any]:
@@ -174,7 +186,8 @@ def serve(inward: int, outward: int) -> None:
                 send(outward, {"rows": rows, "stages": [stage.name for stage in bench.stages]})
             elif says["do"] == "task" and bench is not None:
                 with Shared(says.get("state", ""), payload) as state:
-                    send(outward, *bench.answer(task_of(says["task"]), state))
+                    masks = [Mask(bytes.fromhex(key), int(sign)) for key, sign in says.get("masks", ())]
+                    send(outward, *bench.answer(task_of(says["task"]), state, masks))
         except Exception as e:
             log.exception("%s", says["do"])
             send(outward, failure(e, bench.study if bench else readable(says)))

@@ -14,10 +14,11 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 import yaml
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from collegium.canonical import canonical
 from collegium.errors import StudyError
+from collegium.privacy import secagg
 from collegium.study.schema import HeldOut, Outcome, Part, Variable
 
 VERSION = 1
@@ -33,6 +34,11 @@ variables:
 outcome: {task: binary, target: readmitted}
 method: {kind: averaging, recipe: tabular, rounds: 20}
 """
+
+
+def switch(value: Any) -> Any:
+    """`on` and `off`, which YAML reads as truth values."""
+    return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
 
 
 class Local(Part):
@@ -101,6 +107,20 @@ class Sites(Part):
     grace_s: int = Field(default=60, ge=0)
 
 
+class Privacy(Part):
+    """What hides a site's numbers. With secure sums the coordinator can read nothing but the sum of all sites; they are on (`auto`)
+    wherever a study wants three sites or more. To turn them off, or to want them with two sites, takes a reason (`because`).
+
+    `curious` lowers the number of sites that open a sum from two thirds to one half: more may drop out, but the coordinator may
+    not lie. `epoch` is for how many rounds keys are made ahead.
+    """
+
+    secure_aggregation: Annotated[Literal["auto", "on", "off"], BeforeValidator(switch)] = "auto"
+    because: str = Field(default="", max_length=2000)
+    curious: bool = False
+    epoch: int = Field(default=128, ge=2, le=512)
+
+
 class Study(Part):
     """A study, complete: its digest is its name, and any change makes another study."""
 
@@ -114,6 +134,7 @@ class Study(Part):
     method: Annotated[Averaging | Glm | Statistics, Field(discriminator="kind")]
     held_out: HeldOut | None = None  # not given: two tenths of the patients, or none where a fit is to describe all of them
     sites: Sites = Sites()
+    privacy: Privacy = Privacy()
     seed: int = Field(default=1, ge=0, lt=2**53)
 
     @model_validator(mode="after")
@@ -130,6 +151,13 @@ class Study(Part):
                     raise ValueError(f"a cross table names {strange[0]!r}, which is no variable with listed categories")
         if self.outcome and self.outcome.task == "multiclass" and len(self.variables[self.outcome.target].categories) < 3:
             raise ValueError(f"the target {self.outcome.target!r} of a multiclass study lists its categories, three or more")
+        if self.privacy.secure_aggregation == "off" and self.sites.minimum > 2 and not self.privacy.because.strip():
+            raise ValueError("secure sums are turned off without a reason: the coordinator would see each site's part; add `because`")
+        if self.privacy.secure_aggregation == "on" and self.sites.minimum < 3 and not self.privacy.because.strip():
+            raise ValueError(
+                "with two sites each can take its own part from the sum and read the other's: want three sites (`sites: {minimum: 3}`),"
+                " or say why two will do (`because`)"
+            )
         if not self.features and not isinstance(self.method, Statistics):
             raise ValueError("no variable is left to learn from: every variable is the outcome")
         return self
@@ -144,6 +172,11 @@ class Study(Part):
     def holding(self) -> HeldOut:
         """Who is held out."""
         return self.held_out or (HeldOut() if isinstance(self.method, Averaging) else HeldOut(test=0, validation=0))
+
+    @property
+    def secure(self) -> bool:
+        """Whether the coordinator may see nothing but sums."""
+        return secagg.wanted(self.privacy.secure_aggregation, self.sites.minimum)
 
     @property
     def quorum(self) -> int:

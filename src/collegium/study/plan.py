@@ -144,6 +144,11 @@ def brought(study: Study, came: T.Tree) -> dict[str, T.Tree]:
     return {"first": warm.check(study, [column(name, study.variables[name]) for name in study.features], came)}
 
 
+def planned(study: Study, came: T.Tree | None = None) -> tuple[list[Stage], dict[str, T.Tree]]:
+    """A study as its coordinator needs it: the stages without a recipe's training, and what came with it. Raises `StudyError`."""
+    return stages(study), {} if came is None else brought(study, came)
+
+
 def optimizer(server: Server) -> Optimizer:
     """The coordinator's optimiser."""
     if server.kind == "sgd":

@@ -168,10 +168,10 @@ def test_a_report_is_the_same_for_the_same_run_and_small(name):
 def test_what_must_be_read_comes_before_the_figures(name):
     record = run(name)
     text = made(record)
-    warning = "nothing left any hospital" if record.simulated else "sees each one while it adds it"
+    warning = "nothing left any hospital" if record.simulated else "could read their sum, and no single hospital"
     assert text.index(warning) < text.index('class="tiles"')
     privacy = next(section for section in sections(record) if section.name == "privacy")
-    assert "secure aggregation) are not part of this version" in privacy.blocks[0].text
+    assert "no noise is added (differential privacy)" in privacy.blocks[0].text
 
 
 SECTIONS = {

@@ -4,7 +4,7 @@ import pytest
 from collegium.engine import run as course
 from collegium.study.outflow import SENT, STEPS
 from collegium.study.plan import stages
-from collegium.study.report.document import Grid, Pairs, Say
+from collegium.study.report.document import Grid, Pairs, Points, Say
 from collegium.study.report.privacy import cost, messages, privacy
 from tests.study.report.runs import RUNS, run
 
@@ -43,11 +43,28 @@ def test_sizes_of_steps_that_never_began_are_not_measured():
     assert costs(run("stopped"))["Sent by one hospital"] == "Not measured"
 
 
+def plain(record, because=""):
+    off = record.study.privacy.model_copy(update={"secure_aggregation": "off", "because": because})
+    return record._replace(study=record.study.model_copy(update={"privacy": off}))
+
+
 def test_what_was_off_is_said_first():
-    first, second = privacy(run("simulated")).blocks[:2]
+    first, second = privacy(plain(run("simulated"), "a benchmark")).blocks[:2]
     assert first.kind == second.kind == "warning"
-    assert "The coordinator sees each hospital's update while it adds it." in first.text
+    assert "this study has secure sums off, for the reason \u201ca benchmark\u201d" in first.text
     assert "nothing left any hospital" in second.text
+
+
+@pytest.mark.parametrize("sites", [3, 10, 300])
+def test_who_could_see_what_follows_from_the_study(sites):
+    record = run("binary")._replace(facts={**run("binary").facts, "sites": sites})
+    for made, sees in ((record, "No single update."), (plain(record), "Each hospital's update, and the sum of all.")):
+        blocks = privacy(made).blocks
+        (row,) = [row for block in blocks if isinstance(block, Grid) for row in block.rows if row[0] == "The coordinator"]
+        assert sees in row[1]
+        said = " ".join(text for block in blocks if isinstance(block, Points) for text in block.items)
+        assert ("Each is masked before it leaves" in said) is made.study.secure
+        assert ("protects against the coordinator, even if it lies" in said) is made.study.secure
 
 
 def test_who_publishes_a_line_is_named():

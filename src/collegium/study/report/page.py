@@ -102,7 +102,9 @@ def notices(record: Record) -> list[str]:
         why = str(record.facts.get("says") or "").rstrip(".")
         shown = "What it had learned until then is shown" if record.results else "It has no results"
         out.append(f"This run {record.stands}{': ' if why else ''}{why}. {shown}.")
-    seen = "Updates are added up at the coordinator, which sees each one while it adds it; secure aggregation is not part of this version."
+    seen = "Updates are added up at the coordinator, which sees each one while it adds it: this study has secure sums off."
+    if record.study.secure:
+        seen = "Updates were masked: the coordinator could read their sum, and no single hospital's."
     return [*out, "This is a simulation on one machine: nothing left any hospital." if record.simulated else seen]
 
 

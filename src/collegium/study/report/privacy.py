@@ -7,15 +7,23 @@ from collegium.charts import written
 from collegium.engine import run as course
 from collegium.engine.run import Stage
 from collegium.errors import CollegiumError
+from collegium.privacy import secagg
 from collegium.study.outflow import worded
 from collegium.study.plan import stages
 from collegium.study.report.document import NOT_MEASURED, Block, Grid, Pairs, Points, Record, Say, Section, real
 from collegium.study.report.spoken import counted, lasting, listed, size
 
 UNMASKED = (
-    "The coordinator sees each hospital's update while it adds it. Masks that would hide it (secure aggregation) are not part of "
-    "this version, and no noise is added (differential privacy). Run this study only where the hospitals trust the coordinator "
-    "with single updates, and say so in the agreement."
+    "The coordinator sees each hospital's update while it adds it: this study has secure sums off{why}. No noise is added "
+    "(differential privacy). Run it only where the hospitals trust the coordinator with single updates, and say so in the agreement."
+)
+MASKED = (
+    "Nobody could read a single hospital's update (secure sums), but no noise is added (differential privacy): what the sums and the "
+    "model say about patients is not limited. Before others than these hospitals get the model, have that tested."
+)
+LAID = (
+    "Each is masked before it leaves the hospital; the masks vanish only from the sum of enough hospitals. With {sites}, {badge}. The "
+    "coordinator sees who takes part, when, and how many bytes."
 )
 STAYED = "This was a simulation on one machine: nothing left any hospital. What follows is what a real run of this study would send."
 
@@ -70,13 +78,16 @@ def rounds_of(record: Record, stage: Stage) -> int | None:
 
 def privacy(record: Record) -> Section:
     """What left, who could see it, and what protected it: what did not comes first."""
-    first = [Say(UNMASKED, "warning"), *([Say(STAYED, "warning")] if record.simulated else [])]
+    study = record.study
+    why = f", for the reason \u201c{study.privacy.because.strip()}\u201d" if study.privacy.because.strip() else ""
+    first = [Say(MASKED if study.secure else UNMASKED.format(why=why), "warning"), *([Say(STAYED, "warning")] if record.simulated else [])]
     said = (
         "No row, name, date or image is sent. A hospital sends updates: numbers made to be added to those of the other hospitals. "
-        "A single update can still carry traces of the patients behind it, most of all at a small hospital or with a large model."
+        "A single update can carry traces of the patients behind it, most of all at a small hospital or with a large model."
     )
     blocks: list[Block] = [*first, Say(said), sent(record), seen(record), Say("What protects the updates", "heading")]
     protections = [
+        *([LAID.format(sites=counted(sites_of(record), "hospital"), badge=badge_of(record))] if study.secure else []),
         "They travel encrypted (TLS) to a coordinator whose key each hospital has pinned, and every request is signed.",
         "They are deleted at the coordinator when their round is added up; only sums are kept.",
         "They are sent only for studies that the hospital's own data steward approved (or its auto_approve did), and tables and columns "
@@ -85,6 +96,18 @@ def privacy(record: Record) -> Section:
         "Small groups are left out of this report: bins of scores hold at least 10 patients, counts under 10 are hidden.",
     ]
     return Section("privacy", "What left each hospital, and who could see it?", [*blocks, Points(protections), *published(record)])
+
+
+def sites_of(record: Record) -> int:
+    """How many hospitals took part, or must at least."""
+    return record.sites or record.study.sites.minimum
+
+
+def badge_of(record: Record) -> str:
+    """From whom the sum hides a hospital's part."""
+    pins = {str(n): f"{n:064x}" for n in range(max(sites_of(record), 2))}
+    group = min(secagg.cohorts("", pins), key=len)
+    return secagg.badge(secagg.settle("", {name: pins[name] for name in group}, curious=record.study.privacy.curious, waived=True))
 
 
 def sent(record: Record) -> Grid:
@@ -103,11 +126,9 @@ def seen(record: Record) -> Grid:
     """Who sees what."""
     rows = [
         ["The hospital itself", "Everything of its own: rows, update, own line of results.", "Always"],
-        [
-            "The coordinator",
-            "Each hospital's update, and the sum of all.",
-            "Updates until their round is added up, sums for good",
-        ],
+        ["The coordinator", "The sum of all hospitals, and who took part. No single update.", "Sums for good"]
+        if record.study.secure
+        else ["The coordinator", "Each hospital's update, and the sum of all.", "Updates until their round is added up, sums for good"],
         ["Other hospitals", "The joint model (or the sums) after each round. Never another hospital's update.", "During the run and after"],
         ["Who reads this report", "Figures of all hospitals together, and lines that hospitals publish.", "For good"],
         ["Who listens on the network", "That a hospital talks to the coordinator, when, and how much.", "During the run"],

@@ -1,0 +1,222 @@
+"""Secure sums at the coordinator: masks vanish to the last byte, whoever is stopped, leaves, refuses or lies."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collegium.coordinator import driver, records
+from collegium.errors import StudyError
+from tests.coordinator.masked import Hospital, Masked, bytes_of
+from tests.coordinator.world import Refused, equal, expected, in_loop, plan_of, served
+
+TRIO, FIVE = ("amber", "birch", "cedar"), ("amber", "birch", "cedar", "dover", "elgin")
+
+
+def rows(world: Masked, run: str) -> dict[str, str]:
+    return world.app.means.store.read(lambda c: records.secure_rows(c, run))
+
+
+def let_go(hospitals: list[Hospital]) -> None:
+    for each in hospitals:
+        each.close()
+
+
+@pytest.mark.parametrize("names", [TRIO, FIVE])
+@in_loop
+async def test_the_sum_is_the_plain_one_and_nothing_is_kept_of_how_it_was_hidden(tmp_path: Path, names: tuple[str, ...]):
+    world = Masked(tmp_path / "hub")
+    async with world.app.running():
+        hospitals = await world.hospitals(*names)
+        run = await world.begin(*hospitals)
+        await served(run, *hospitals)
+        assert equal(await world.results(run), expected(names))
+        assert rows(world, run).keys() == {"stand"}
+        told = await world.told(run)
+        assert told[-1].startswith("finished")
+        assert not [line for line in told if line.startswith(("blamed", "refused", "abandoned"))]
+    let_go(hospitals)
+
+
+class Watching(Hospital):
+    """Looks at the coordinator's disk each time its vector has come there."""
+
+    async def work(self, run: str, answer: Any = None, payload: bytes = b"", **more: Any) -> Any:
+        found = await super().work(run, answer, payload, **more)
+        if answer:
+            large = [vector[:-16] for vector in self.plain if len(vector) > 256]  # a small one may stand anywhere by chance
+            self.looked = getattr(self, "looked", 0) + len(large)
+            self.found = getattr(self, "found", False) or any(vector in bytes_of(self.app.folder) for vector in large)
+        return found
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+@in_loop
+async def test_a_single_vector_is_nowhere_at_the_coordinator_and_without_masks_it_is(tmp_path: Path, hidden: bool):
+    world = Masked(tmp_path / "hub", plan=plan_of(64))
+    async with world.app.running():
+        hospitals = await world.hospitals(*TRIO, kind=Watching)
+        off = {"secure_aggregation": "off", "because": "to see that it can be seen"}
+        run = await world.begin(*hospitals, privacy={} if hidden else off)
+        if hidden:
+            await served(run, *hospitals)
+            assert [each.found for each in hospitals] == [False] * 3
+            assert all(each.looked > 2 for each in hospitals)
+        else:
+            seen = []
+            while not seen:
+                replies = [(each, await each.once(run)) for each in hospitals]
+                for each, (found, frame) in replies:
+                    answer, vector = await each.update(found["task"], frame)
+                    await each.work(run, answer, vector, wait_s=0)
+                    if len(vector) > 256:
+                        seen.append(vector[:-16] in bytes_of(world.folder))
+            assert seen[0]
+    let_go(hospitals)
+
+
+@pytest.mark.parametrize("phase", ["adverts", "bundles", "ready", "upload", "sign", "reveal"])
+@in_loop
+async def test_a_coordinator_that_stops_in_any_phase_goes_on_from_its_rows(tmp_path: Path, phase: str):
+    world = Masked(tmp_path / "hub")
+    async with world.app.running():
+        hospitals = await world.hospitals(*TRIO)
+        run = await world.begin(*hospitals)
+        sums, replies = world.app.runs.live[run].secure, {}
+        while sums.phase != phase:
+            for each in hospitals:
+                reply = replies.get(each.name) or await each.work(run, wait_s=0)
+                replies[each.name] = await each.step(run, reply) if sums.phase != phase else reply
+    again = Masked(world.folder, found=False)
+    async with again.app.running():
+        assert again.app.runs.live[run].secure.phase == phase
+        hospitals = [moved(again, each) for each in hospitals]
+        await served(run, *hospitals)
+        assert equal(await again.results(run), expected(TRIO))
+    let_go(hospitals)
+
+
+def moved(world: Masked, hospital: Hospital) -> Hospital:
+    """The same hospital before a coordinator that was started again."""
+    made = type(hospital)(world.app, hospital.name)
+    made.sums, made.folder, made.plain, made.said = hospital.sums, hospital.folder, hospital.plain, hospital.said
+    return made
+
+
+@in_loop
+async def test_who_leaves_before_there_are_keys_is_not_missed_unless_too_few_are_left(tmp_path: Path):
+    world = Masked(tmp_path / "hub")
+    async with world.app.running():
+        hospitals = await world.hospitals(*TRIO, "dover")
+        run = await world.begin(*hospitals)
+        found = await world.status(run)
+        assert found["waiting"] == ["amber", "birch", "cedar", "dover"]
+        gone = hospitals.pop()
+        leave = {"kind": "leave", "says": "its table does not fit"}
+        await gone.work(run, secure=[leave], wait_s=0)
+        await served(run, *hospitals)
+        assert equal(await world.results(run), expected(TRIO))
+        assert "left: dover left the run: its table does not fit" in await world.told(run)
+        let_go([*hospitals, gone])
+        run = await world.begin(*hospitals, title="Another")
+        await hospitals[0].work(run, secure=[leave], wait_s=0)
+        found = await world.until(run, "paused")
+        assert found["says"].startswith("2 of 3 sites are left, 3 must be: amber: its table does not fit")
+        await world.operator.call("POST", f"/v1/runs/{run}/resume")
+        await served(run, *hospitals)
+        assert equal(await world.results(run), expected(TRIO))
+    let_go(hospitals)
+
+
+class Unwilling(Hospital):
+    """Refuses every round, but makes keys."""
+
+    def obeys(self, said: dict[str, Any]) -> bool:
+        return said.get("kind") != "ask"
+
+
+@in_loop
+async def test_a_round_that_a_needed_site_refuses_is_asked_again_and_then_the_run_rests(tmp_path: Path):
+    world = Masked(tmp_path / "hub")
+    async with world.app.running():
+        hospitals = [*await world.hospitals("amber", "birch"), *await world.hospitals("cedar", kind=Unwilling)]
+        run = await world.begin(*hospitals)
+        serving = [asyncio.ensure_future(each.serve(run)) for each in hospitals]
+        found = await world.until(run, "paused")
+        assert "cedar: it will not" in found["says"]
+        told = await world.told(run)
+        assert "refused: cedar refuses: it will not" in told
+        assert sum(line.startswith("abandoned") for line in told) == driver.TRIES - 1
+        await asyncio.gather(*serving)
+    let_go(hospitals)
+
+
+class Lying(Hospital):
+    """Reveals shares that are not those that were dealt."""
+
+    def spoilt(self, said: dict[str, Any]) -> dict[str, Any]:
+        return said | {"seeds": dict.fromkeys(said["seeds"], "11" * 33)} if said.get("kind") == "reveal" else said
+
+
+@in_loop
+async def test_who_reveals_wrong_shares_is_named_and_the_sum_opens_without_them(tmp_path: Path):
+    world = Masked(tmp_path / "hub")
+    async with world.app.running():
+        hospitals = [*await world.hospitals(*FIVE[:4]), *await world.hospitals("elgin", kind=Lying)]
+        run = await world.begin(*hospitals)
+        await served(run, *hospitals)
+        assert equal(await world.results(run), expected(FIVE))
+        assert [line for line in await world.told(run) if line.startswith("blamed: elgin: ")]
+    let_go(hospitals)
+
+
+@in_loop
+async def test_epochs_follow_each_other_over_the_runs_of_a_study_one_run_at_a_time(tmp_path: Path):
+    world = Masked(tmp_path / "hub")
+    async with world.app.running():
+        hospitals = await world.hospitals(*TRIO)
+        run = await world.begin(*hospitals, privacy={"epoch": 2})
+        with pytest.raises(Refused, match="of this very study is under way") as caught:
+            await world.again(*hospitals)
+        assert f"collegium study stop {run}" in str(caught.value)
+        await served(run, *hospitals)
+        first = world.app.means.store.read(lambda c: records.last_epoch(c, world.study))
+        assert first >= 2
+        run = await world.again(*hospitals)
+        await served(run, *hospitals)
+        assert equal(await world.results(run), expected(TRIO))
+        assert world.app.means.store.read(lambda c: records.last_epoch(c, world.study)) > first
+    let_go(hospitals)
+
+
+@in_loop
+async def test_what_is_not_of_the_protocol_changes_nothing(tmp_path: Path):
+    world = Masked(tmp_path / "hub")
+    async with world.app.running():
+        hospitals = await world.hospitals(*TRIO)
+        run = await world.begin(*hospitals)
+        for each in hospitals:
+            await each.work(run, wait_s=0)
+        await world.until(run, "running", lambda found: found["waiting"] == [*TRIO])
+        before = rows(world, run)
+        for said in ({"kind": "nothing"}, "text", {"kind": "done", "epoch": 1, "index": 0}, {"kind": "upload", "epoch": 9}):
+            with pytest.raises(Refused):
+                await hospitals[0].work(run, secure=[said], wait_s=0)
+        assert rows(world, run) == before
+        await served(run, *hospitals)
+        assert equal(await world.results(run), expected(TRIO))
+    let_go(hospitals)
+
+
+@in_loop
+async def test_more_sites_than_one_sum_takes_do_not_begin(tmp_path: Path):
+    world = Masked(tmp_path / "hub")
+    async with world.app.running():
+        hospitals = await world.hospitals(*TRIO)
+        await world.begin(*hospitals)
+        sums = next(iter(world.app.runs.live.values())).secure
+        sums.keys = {f"s{n}": f"{n:064x}" for n in range(129)}
+        with pytest.raises(StudyError, match="129 sites are too many for one secure sum"):
+            sums.agree(sums.keys)
+    let_go(hospitals)
