@@ -30,7 +30,7 @@ def run(file: str, *options: str) -> list[dict[str, object]]:
 
 @pytest.mark.slow
 @pytest.mark.system
-@pytest.mark.parametrize(("file", "rows"), [("round.py", 7), ("payload.py", 5), ("log.py", 10)])
+@pytest.mark.parametrize(("file", "rows"), [("round.py", 7), ("payload.py", 5), ("log.py", 10), ("secure.py", 4)])
 def test_each_figure_is_one_json_object(file: str, rows: int):
     found = run(file, "--quick")
     assert len(found) == rows
