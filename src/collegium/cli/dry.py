@@ -11,22 +11,24 @@ from collegium.study.manifest import Study
 
 def asked(screen: Screen, study: Study, joined: Sequence[Mapping[str, Any]], chosen: Sequence[str]) -> tuple[dict[str, Any], str]:
     """The document and the text. Raises `NotFound` and `ConflictError` where the coordinator would not start the run."""
-    from collegium.client import foreseen  # local: whoever starts a run for good does not wait for it
+    from collegium.study import outflow  # local: whoever starts a run for good does not wait for it
     from collegium.study.report.spoken import size
 
     sites = those(study, joined, chosen)
-    steps = foreseen.foreseen(study, len(sites))
-    most = foreseen.whole(steps)
+    steps = outflow.steps(study, sites=len(sites))
+    most = outflow.added([step.sums for step in steps])
     document: dict[str, Any] = {
         "study": manifest.digest(study),
         "title": study.title,
         "sites": sites,
         "reads": [*study.variables],
-        "steps": [step._asdict() for step in steps],
+        "steps": [
+            {"name": one.name, "holds": one.held, "numbers": one.numbers, "nbytes": one.nbytes, "rounds": one.rounds} for one in steps
+        ],
         "bytes": most,
         "started": False,
     }
-    rows = [(step.name, size(step.nbytes), step.rounds, step.holds) for step in steps]
+    rows = [(step.name, size(step.nbytes), step.rounds, step.held) for step in steps]
     who = f", of patients told apart by {study.patient}" if study.patient else ""
     total = "How much that is in all cannot be told before" if most is None else f"That is at most {size(most)} from each hospital in all"
     parts = [

@@ -73,7 +73,7 @@ def told(screen: Screen, facts: Mapping[str, Any], study: Mapping[str, Any], arr
         *((name, value) for name, value in study.items() if name != "title"),
     ]  # fmt: skip
     reads = [(c["name"], c["use"], c["kind"], c["unit"], c["meaning"]) for c in facts["columns"]]
-    sent = [(s["step"], f"{s['numbers']:,}", f"{s['rounds']:,}", f"{s['bytes']:,}", s["holds"]) for s in facts["leaves"]]
+    sent = [(s["step"], many(s["numbers"]), many(s["rounds"]), many(s["bytes"]), s["holds"]) for s in facts["leaves"]]
     who = [(p["site"], p["fingerprint"], "this hospital" if p["here"] else p["verified"] or "no") for p in facts["participants"]]
     parts = [
         f"{facts['title']}\n{facts['purpose']}", columns(head),
@@ -85,13 +85,18 @@ def told(screen: Screen, facts: Mapping[str, Any], study: Mapping[str, Any], arr
         "Takes part:\n" + screen.table(who, ("hospital", "fingerprint, to compare by phone", "verified"))
         + f"\n{facts['verified']} verified; at least {facts['must_be_verified']} must be when you approve.",
         columns([("secure sum", safe["secure_sum_says"]), ("differential privacy", safe["differential_privacy"])]),
-        f"Cost: at most {cost['rounds']:,} rounds, {cost['bytes']:,} bytes out of this hospital.",
+        f"Cost: at most {many(cost['rounds'])} rounds, {many(cost['bytes'])} bytes out of this hospital.",
         *changed(facts["before"]), *against(facts["policy"]),
         f"Fingerprint of the study, to compare with its lead by phone:\n  {facts['fingerprint']}\n  ({facts['study']})",
         f"Then: collegium invite approve {facts['study'][:8]} --verified HOSPITAL ...\n"
         f"  or: collegium invite decline {facts['study'][:8]} --because REASON",
     ]  # fmt: skip
     return "\n\n".join(parts)
+
+
+def many(count: int | None) -> str:
+    """A number of things, which for a step that depends on an unusable one cannot be told."""
+    return "?" if count is None else f"{count:,}"
 
 
 def every(screen: Screen, facts: Mapping[str, Any]) -> str:

@@ -40,7 +40,7 @@ def brief(config: Config, rules: Policy, offer: Offer) -> Facts:
         "columns": columns(study), "leaves": [leaving(step) for step in sent], "participants": who,
         "must_be_verified": invites.needed(rules, offer.study, pins, config.site),
         "verified": sum(one["verified"] != "" for one in who), "protections": protections(offer, study, group),
-        "cost": {"rounds": sum(step.rounds for step in sent), "bytes": sum(step.whole for step in sent)},
+        "cost": {"rounds": sum(step.rounds for step in sent), "bytes": outflow.added([step.whole for step in sent])},
         "policy": refusal(config, rules, offer), "before": former(config, offer),
     }  # fmt: skip
 

@@ -1,26 +1,28 @@
 """What a study sends out of a hospital: every array of every step, how many bits, how often; before anything has run.
 
 The shapes are found as the coordinator finds them, by a dry run on an empty table. What later steps send depends on what the
-first one finds (which categories are frequent, which values are missing): here each may be there, so these are the most.
+first one finds (which categories are frequent, which values are missing): where that is not known yet, everything is taken to be
+there that a site may send, so these are the most.
 
 >>> from collegium.study import manifest
 >>> for step in steps(manifest.read(manifest.EXAMPLE), sites=3):
 ...     print(step.name, step.rounds, "x", step.nbytes, "bytes;", step.arrays[0].name, step.arrays[0].shape, step.arrays[0].bits)
 Prepare the variables 2 x 128 bytes; categories/sex (4,) 64
-Fit the model 20 x 80 bytes; check/loss () 64
+Fit the model 20 x 72 bytes; check/loss () 64
 Compare and test 2 x 75952 bytes; pooled/chance (1, 256) 64
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from collegium import tree as T
 from collegium.engine import run as course
-from collegium.engine.run import Stage
+from collegium.engine.run import Run, Stage
 from collegium.errors import CollegiumError
 from collegium.privacy import ring
-from collegium.study.manifest import Study
+from collegium.study.manifest import Glm, Study
 from collegium.study.plan import stages
 
 STEPS = {
@@ -62,22 +64,34 @@ class Array(NamedTuple):
 class Step(NamedTuple):
     """One stage of a study, as it leaves a hospital."""
 
-    name: str
+    stage: str  # as the plan calls it
+    name: str  # for people
     held: str  # what the arrays hold, in words
-    arrays: tuple[Array, ...]
     rounds: int  # at most
-    nbytes: int  # of one round
-    ranging: int  # bytes sent once before the first round, to tell how large the numbers are; 0 where none is needed
+    arrays: tuple[Array, ...] = ()
+    numbers: int | None = None  # entries of one update; None where its size cannot be told
+    nbytes: int | None = None  # of one round
+    ranging: int = 0  # bytes sent once before the first round, to tell how large the numbers are; 0 where none is needed
 
     @property
-    def numbers(self) -> int:
-        """Entries of one update."""
-        return sum(int(np.prod(array.shape, dtype=np.int64)) for array in self.arrays)
+    def sums(self) -> int | None:
+        """Bytes of all updates of this stage, at most."""
+        return None if self.nbytes is None else self.rounds * self.nbytes
 
     @property
-    def whole(self) -> int:
+    def whole(self) -> int | None:
         """Bytes that leave in this stage, at most."""
-        return self.rounds * self.nbytes + self.ranging
+        return None if self.sums is None else self.sums + self.ranging
+
+
+def added(sizes: Sequence[int | None]) -> int | None:
+    """All of them together; None if one cannot be told, for a size is not made up.
+
+    >>> added([20, 22]), added([20, None])
+    (42, None)
+    """
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
 
 
 def worded(study: Study, stage: str) -> tuple[str, str]:
@@ -86,32 +100,50 @@ def worded(study: Study, stage: str) -> tuple[str, str]:
     return STEPS.get(stage) or f"Cross table: {stage.removeprefix('cross ')}", SENT[kind]
 
 
-def steps(study: Study, *, sites: int) -> list[Step]:
-    """What a hospital sends, stage by stage. Raises `StudyError` for a study that cannot be planned."""
-    plan = stages(study)
-    given: dict[str, T.Tree] = {}
+def steps(study: Study, *, sites: int, found: Mapping[str, T.Tree] | None = None) -> list[Step]:
+    """What a hospital sends, stage by stage: what it was after the stages whose results are `found`, or else the most there can be.
+
+    Raises `StudyError` for a study that cannot be planned.
+    """
+    plan, given = stages(study), dict(found or {})
     out = []
     for at, stage in enumerate(plan):
+        run = entered(plan, at, given, sites)
         name, held = worded(study, stage.name)
-        try:
-            run = course.enter(plan, at, given, sites)
-        except CollegiumError:  # such as a study without any usable column: it has no such update
-            out.append(Step(name, held, (), stage.rounds, 0, 0))
-            break
-        arrays = tuple(Array(leaf.name, leaf.shape, ring.BITS[leaf.dtype]) for leaf in run.target.leaves)
-        first = run.layout.nbytes if run.place.phase == "range" else 0
-        out.append(Step(name, held, arrays, stage.rounds, run.target.nbytes, first))
-        given[stage.name] = fullest(stage, run.state)
+        out.append(Step(stage.name, name, held, stage.rounds, *(sizes(run) if run else ())))
+        if run and found is None:
+            given[stage.name] = fullest(study, stage, run.state)
     return out
 
 
-def fullest(stage: Stage, state: T.Tree) -> Any:
-    """What later stages are given, as if every category were frequent and every variable were sometimes missing."""
-    found = stage.algorithm.result(state)
+def entered(plan: Sequence[Stage], at: int, given: Mapping[str, T.Tree], sites: int) -> Run | None:
+    """The start of a stage; None where what it needs is not known, or holds no usable column: there is no such update."""
+    if not all(before.name in given for before in plan[:at]):
+        return None
+    try:
+        return course.enter(plan, at, given, sites)
+    except CollegiumError:
+        return None
+
+
+def sizes(run: Run) -> tuple[tuple[Array, ...], int, int, int]:
+    """The arrays of an update, its entries, its bytes, and those of the ranging round before it."""
+    arrays = tuple(Array(leaf.name, leaf.shape, ring.BITS[leaf.dtype]) for leaf in run.target.leaves)
+    return arrays, run.target.entries, run.target.nbytes, run.layout.nbytes if run.place.phase == "range" else 0
+
+
+def fullest(study: Study, stage: Stage, state: T.Tree) -> Any:
+    """What later stages are given, as if every category were frequent, and every variable sometimes missing where it may be."""
+    result = stage.algorithm.result(state)
     if stage.name not in ("features", "outcome"):
-        return found
-    numbers, categories = found["numbers"], found.get("categories", {})
-    wide = {
-        name: {**one, "kept": np.arange(len(one["kept"])), "flag": np.ones_like(one["flag"])} for name, one in categories.items()
-    }  # fmt: skip
-    return {**found, "numbers": {**numbers, "flag": np.ones_like(numbers["flag"])}, **({"categories": wide} if wide else {})}
+        return result
+    gaps = not isinstance(study.method, Glm)  # which leaves rows with a gap out
+    numbers, categories = result["numbers"], result.get("categories", {})
+    full = {name: filled(one, listed=bool(study.variables[name].categories), gaps=gaps) for name, one in categories.items()}
+    flags = {"numbers": {**numbers, "flag": np.full_like(numbers["flag"], gaps)}}
+    return {**result, **flags, **({"categories": full} if full else {})}
+
+
+def filled(one: T.Tree, *, listed: bool, gaps: bool) -> T.Tree:
+    """A category all of whose levels are kept. Others are then left in an open vocabulary only: what a list lacks counts as missing."""
+    return {**one, "kept": np.arange(len(one["kept"])), "flag": np.array([not listed, gaps], np.int64)}

@@ -4,12 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from collegium.charts import written
-from collegium.engine import run as course
-from collegium.engine.run import Stage
-from collegium.errors import CollegiumError
 from collegium.privacy import secagg
-from collegium.study.outflow import worded
-from collegium.study.plan import stages
+from collegium.study import outflow
+from collegium.study.outflow import Step
 from collegium.study.report.document import NOT_MEASURED, Block, Grid, Pairs, Points, Record, Say, Section, real
 from collegium.study.report.spoken import counted, lasting, listed, size
 
@@ -40,40 +37,24 @@ class Message(NamedTuple):
 
 
 def messages(record: Record) -> list[Message]:
-    """Every stage's update, its size found as the coordinator finds it: by a dry run on an empty table."""
-    plan = stages(record.study)
-    out = []
-    for at, stage in enumerate(plan):
-        numbers = nbytes = None
-        if all(before.name in record.results for before in plan[:at]):
-            numbers, nbytes = measured(plan, at, record)
-        name, held = worded(record.study, stage.name)
-        out.append(Message(name, held, numbers, nbytes, rounds_of(record, stage), stage.rounds))
-    return out
+    """Every stage's update, its size as the results before it have it; not measured where these are not known."""
+    known = outflow.steps(record.study, sites=record.sites or record.study.sites.minimum, found=record.results)
+    return [Message(one.name, one.held, one.numbers, one.nbytes, rounds_of(record, one), one.rounds) for one in known]
 
 
-def measured(plan: list[Stage], at: int, record: Record) -> tuple[int | None, int | None]:
-    """How many numbers an update of this stage holds, and in how many bytes they travel."""
-    try:
-        target = course.enter(plan, at, record.results, record.sites or record.study.sites.minimum).target
-    except CollegiumError:  # such as a study without any usable column: it has no such update
-        return None, None
-    return target.entries, target.nbytes
-
-
-def rounds_of(record: Record, stage: Stage) -> int | None:
+def rounds_of(record: Record, step: Step) -> int | None:
     """How many rounds a stage took, where that is known."""
-    told = record.facts.get("rounds")
-    if isinstance(told, Mapping) and real(told.get(stage.name)) is not None:
-        return int(told[stage.name])
+    told, stage = record.facts.get("rounds"), step.stage
+    if isinstance(told, Mapping) and real(told.get(stage)) is not None:
+        return int(told[stage])
     if isinstance(told, Sequence) and not isinstance(told, str):  # the coordinator's own list of rounds
-        wanted = {"stage": stage.name, "phase": "sum", "status": "applied"}
+        wanted = {"stage": stage, "phase": "sum", "status": "applied"}
         return len([one for one in told if isinstance(one, Mapping) and wanted.items() <= one.items()])
-    if stage.name == "fit":
+    if stage == "fit":
         return record.rounds
-    if closed := record.course(stage.name):
+    if closed := record.course(stage):
         return max(number for number, _ in closed)
-    return stage.rounds if stage.name in record.results and stage.name != "quantiles" else None
+    return step.rounds if stage in record.results and stage != "quantiles" else None
 
 
 def privacy(record: Record) -> Section:
