@@ -1,10 +1,12 @@
 """Training that begins from a model: what does not fit is said before anything is sent, and a fitting model is where it begins."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from blake3 import blake3
 
 from collegium import tree as T
 from collegium import wire
@@ -12,6 +14,7 @@ from collegium.client.first import PIECE, First, first
 from collegium.client.simulate import simulate
 from collegium.client.tables import table
 from collegium.errors import FrameError, NotFound, StudyError
+from collegium.models.card import markdown
 from collegium.study import manifest
 
 RNG = np.random.default_rng(11)
@@ -56,6 +59,21 @@ def test_training_goes_on_where_the_model_stood(model: Path):
     rows = {name: values for name, values in hospital(50, 60).items() if name != "ill"}
     np.testing.assert_allclose(found.model.predict(table(rows)), old.model.predict(table(rows)), atol=1e-5)
     assert "first" not in found.trees
+
+
+def test_results_report_and_card_name_the_weights_that_were_brought(model: Path, tmp_path: Path):
+    """Whoever has the model can find out what it learned from, and whoever has both that it was these weights."""
+    begun, drawn = (simulate(STUDY, SITES, pooled=False, first=one) for one in (model, ""))
+    digest = blake3((model / "model.safetensors").read_bytes()).hexdigest()
+    assert (begun.first, drawn.first) == (digest, "")
+    assert begun.to_dict()["run"]["first"] == digest
+    assert f"BLAKE3 digest {digest}" in begun.report(tmp_path / "begun.html").read_text()
+    assert "First weights" not in drawn.report(tmp_path / "drawn.html").read_text()
+    begun.save(tmp_path / "saved")
+    assert json.loads((tmp_path / "saved" / "card.json").read_text())["first_weights"] == digest
+    assert f"began from weights that were brought, BLAKE3 digest `{digest}`" in (tmp_path / "saved" / "card.md").read_text()
+    assert drawn.model.card["first_weights"] == ""
+    assert "weights that were brought" not in markdown(drawn.model.card)
 
 
 def test_the_pooled_model_begins_there_too(model: Path):

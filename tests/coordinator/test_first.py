@@ -81,7 +81,8 @@ async def test_a_run_begins_from_them_and_they_outlive_a_restart(tmp_path: Path)
         run = (await world.operator.call("POST", f"/v1/studies/{study}/start", asked))["run"]
         assert list((world.folder / "first").iterdir()) == []
         events = (await world.operator.call("GET", f"/v1/runs/{run}/events"))["events"]
-        assert events[0]["says"] == "started with 2 sites: amber, birch; training begins from weights that were brought"
+        assert events[0]["says"] == f"started with 2 sites: amber, birch; training begins from weights that were brought, of digest {NAME}"
+        assert (await world.operator.call("GET", f"/v1/runs/{run}"))["first"] == NAME
     again = World(world.folder, found=False, plan=planned)
     async with again.app.running():
         live = again.app.runs.live[run]

@@ -114,7 +114,12 @@ class Results:
         from collegium.models.predict import Model
 
         trees = {"params": self.params, **{name: self.trees[name] for name in ("features", "outcome") if name in self.trees}}
-        return Model(self.study, trees, card(self.study, self.trees, sites=self.sites, created=time.strftime("%d %B %Y")))
+        return Model(self.study, trees, card(self.study, self.trees, sites=self.sites, created=time.strftime("%d %B %Y"), first=self.first))
+
+    @property
+    def first(self) -> str | None:
+        """The digest of the weights that were brought and training began from; empty if they were drawn, None if nobody told."""
+        return self.run.get("first")
 
     @property
     def sites(self) -> int:

@@ -69,9 +69,9 @@ def simulate(
     tables = {name: rows_of(name, source, chosen, patient or chosen.patient) for name, source in sites.items()}
     if seed is not None:
         chosen = chosen.model_copy(update={"seed": seed})
-    given = starts.first(first, chosen).given if first else {}
+    brought = starts.first(first, chosen) if first else None
     try:
-        return run(chosen, tables, given, pooled=pooled, watch=watch)
+        return run(chosen, tables, brought, pooled=pooled, watch=watch)
     except CollegiumError as e:
         own = f"column {chosen.outcome.target!r}" if chosen.outcome else ""
         if not (own and "column 'y'" in str(e)):
@@ -125,10 +125,10 @@ def rows_of(name: str, source: Any, study: Study, patient: str) -> Table:
 
 
 def run(
-    study: Study, tables: Mapping[str, Table], given: Mapping[str, T.Tree], *, pooled: bool, watch: Callable[[Run, Stage], object]
+    study: Study, tables: Mapping[str, Table], brought: starts.First | None, *, pooled: bool, watch: Callable[[Run, Stage], object]
 ) -> Results:
-    """The study over tables whose columns are the study's variables; `given` comes with it."""
-    plan = stages(study, learner(study))
+    """The study over tables whose columns are the study's variables; first weights may be brought for it."""
+    plan, given = stages(study, learner(study)), brought.given if brought else {}
     ready = {name: named(name, study, found) for name, found in tables.items()}
     figures: list[dict[str, Any]] = []
 
@@ -140,6 +140,7 @@ def run(
     lines = {name: kept["compare"]["line"] for name, kept in memory.items() if "line" in kept.get("compare", {})}
     reached = reach(study, ready, given) if pooled and len(ready) > 1 and lines else {}
     document = {"status": "finished", "sites": [*tables], "study": manifest.digest(study), "figures": figures, "simulated": True}
+    document["first"] = brought.digest if brought else ""
     found = {name: tree for name, tree in end.results.items() if name not in given}
     return Results(study, found, lines, reached, document)
 

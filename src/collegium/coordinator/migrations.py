@@ -62,7 +62,8 @@ THIRD = (
         PRIMARY KEY (study, number))""",
 )
 FOURTH = ("CREATE TABLE secure (run TEXT NOT NULL REFERENCES run (id), name TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (run, name))",)
-MIGRATIONS: tuple[Sequence[str], ...] = (FIRST, SECOND, THIRD, FOURTH)
+FIFTH = ("ALTER TABLE run ADD COLUMN first TEXT NOT NULL DEFAULT ''",)
+MIGRATIONS: tuple[Sequence[str], ...] = (FIRST, SECOND, THIRD, FOURTH, FIFTH)
 VERSION = len(MIGRATIONS)
 
 

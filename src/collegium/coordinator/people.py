@@ -187,9 +187,10 @@ def studies(app: FastAPI, runs: Runs, members: Members) -> None:
         if asked and asked.first:
             found = manifest.read(json.loads(await asyncio.to_thread(store.read, lambda c: records.study_document(c, study))))
             brought = await asyncio.to_thread(arrived.take, asked.first, found, runs.means.plan)
-        run = await runs.start(study, wanted, brought, by=by)
-        if brought and asked:
-            arrived.forget(asked.first)
+        first = asked.first if asked else ""
+        run = await runs.start(study, wanted, brought, first=first, by=by)
+        if first:
+            arrived.forget(first)
         return {"run": run}
 
 
@@ -323,7 +324,8 @@ def document(c: Connection, runs: Runs, run: str) -> Json:
     found = summary(row) | {
         "stage": stages[place.stage], "stages": stages, "round": place.round, "attempt": place.attempt, "phase": place.phase,
         "sites": sorted(roster), "left": {name: member.left for name, member in roster.items() if member.left},
-        "results": row.results or None, "results_bytes": row.results_bytes, "rounds": rounds, "figures": watched(c, run, stages),
+        "first": row.first, "results": row.results or None, "results_bytes": row.results_bytes, "rounds": rounds,
+        "figures": watched(c, run, stages),
     }  # fmt: skip
     return found | present(live)
 

@@ -93,19 +93,24 @@ class Runs:
 
     # -- what people ask -----------------------------------------------------------------------------------------------
 
-    async def start(self, study_digest: str, sites: Collection[str], brought: Mapping[str, T.Tree] = NONE, *, by: str = ITSELF) -> str:
-        """Begin a run of a study over these sites, with what was brought for it; its name. Raises `ConflictError` if they are too few."""
+    async def start(
+        self, study_digest: str, sites: Collection[str], brought: Mapping[str, T.Tree] = NONE, *, first: str = "", by: str = ITSELF
+    ) -> str:
+        """Begin a run of a study over these sites; its name. Raises `ConflictError` if they are too few.
+
+        `brought` came with it; `first` is the digest of the file of first weights that this was.
+        """
         live = await asyncio.to_thread(self.begin, study_digest, sites, brought)
         if live.secure and (other := next((each for each in self.live.values() if each.digest == study_digest), None)):
             raise ConflictError(
                 f"run {other.id} of this very study is under way: the keys of secure sums serve one run of a study at a time",
                 hint=f"wait for it, or end it: collegium study stop {other.id}",
             )
-        start = "; training begins from weights that were brought" if brought else ""
+        start = f"; training begins from weights that were brought, of digest {first}" if brought else ""
         event = self.means.event(live, "started", f"started with {len(sites)} sites: {', '.join(sorted(sites))}{start}")
 
         def begun(c: Connection) -> None:
-            c.execute(store.run.insert().values(**recovery.columns(live), created=event.at, results="", results_bytes=0))
+            c.execute(store.run.insert().values(**recovery.columns(live), created=event.at, results="", results_bytes=0, first=first))
             records.change_frames(c, live.id, live.kept.frames.values(), ())
             records.tell(c, event, by=by)
             records.open_round(c, live.id, live.place, event.at)

@@ -42,7 +42,7 @@ study = named("study", "digest", "title", "document", "created", "lead")
 participant = named("participant", "study", "number", "text", "signature")
 run = named(
     "run", "id", "study", "status", "says", "place", "layout", "target", "state", "roster", "tries", "created", "ended",
-    "results", "results_bytes",
+    "results", "results_bytes", "first",
 )  # fmt: skip
 round = named("round", *PLACE, "status", "answered", "figures", "opened", "ended")
 upload = named("upload", *PLACE, "site", "digest", "nbytes", "body", "failure", "says", "final")

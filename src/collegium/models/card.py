@@ -37,8 +37,12 @@ UNKNOWN = (
 )
 
 
-def card(study: Study, results: Mapping[str, Tree], *, sites: int, created: str = "") -> dict[str, Any]:
-    """The card as JSON-ready values; `results` are those of the run by stage, `created` a date in words."""
+def card(study: Study, results: Mapping[str, Tree], *, sites: int, created: str = "", first: str | None = None) -> dict[str, Any]:
+    """The card as JSON-ready values; `results` are those of the run by stage, `created` a date in words.
+
+    `first` is the digest of the weights that were brought and training began from; empty if they were drawn from the seed,
+    None if nobody told.
+    """
     return {
         "format": FORMAT,
         "title": study.title,
@@ -49,6 +53,7 @@ def card(study: Study, results: Mapping[str, Tree], *, sites: int, created: str 
         "model": kind(study),
         "output": output(study),
         "trained_on": {"sites": sites, "rows": rows(results), "rounds": number(results.get("fit", {}).get("rounds"))},
+        "first_weights": first,
         "quality": quality(results),
         "coefficients": coefficients(study, results),
         "limits": limits(study, results, sites),
@@ -167,7 +172,8 @@ def markdown(card: Mapping[str, Any]) -> str:
         line(card["purpose"]),
         f"**What it gives:** {line(card['output'])}.  \n**What it is:** {line(card['model'])}.",
         f"## Not for\n\n{card['not_for']}",
-        f"## Trained on\n\n{said(trained['sites'])} hospitals, {said(trained['rows'])} rows, {said(trained['rounds'])} rounds.",
+        f"## Trained on\n\n{said(trained['sites'])} hospitals, {said(trained['rows'])} rows, {said(trained['rounds'])} rounds."
+        f"{began(card)}",
         f"## How good it is\n\n{quality['headline']}",
         figures(quality),
         "\n".join(f"- {name}: {said(value)}" for name, value in quality["more"].items()),
@@ -179,6 +185,12 @@ def markdown(card: Mapping[str, Any]) -> str:
         "## Use it\n\nOn a computer of the hospital; nothing is sent:\n\n```\ncollegium model use FOLDER --data FILE\n```",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def began(card: Mapping[str, Any]) -> str:
+    """Whose weights training began from, where it began from any: what those had learned is in the model too."""
+    first = card.get("first_weights")
+    return f" Training began from weights that were brought, BLAKE3 digest `{first}`." if first else ""
 
 
 def figures(quality: Mapping[str, Any]) -> str:

@@ -58,6 +58,7 @@ def method(record: Record) -> Section:
             f"{study.sites.minimum} to start, {study.quorum} a round, {lasting(study.sites.deadline_s)} to answer",
         ),
         ("Seed", str(study.seed)),
+        *([("First weights", f"brought, BLAKE3 digest {facts['first']}")] if facts.get("first") else []),
         ("Patients told apart by", study.patient or "rows: each row counts as a patient"),
         ("Study lead", study.lead or NOT_MEASURED.replace("measured", "given")),
         ("Study digest", manifest.digest(study)),

@@ -48,8 +48,8 @@ def html(
     hospitals' own lines of results, where they are published or simulated; `pooled` what a model of everybody's rows reached
     at each hospital (in a simulation). `facts` is the run's document: it may hold `status`, `says`, `sites` (names or a number),
     `left`, `simulated`, `rounds` (by stage, or the coordinator's list), `seconds`, `sent_bytes`, `received_bytes`, `started` or
-    `created`, `ended`, `run`, `versions` and `source`; of a run without an end also `stage`, `stages`, `round`, `phase`, `answered`,
-    `waiting` and `events`.
+    `created`, `ended`, `run`, `first`, `versions` and `source`; of a run without an end also `stage`, `stages`, `round`, `phase`,
+    `answered`, `waiting` and `events`.
     """
     record = Record(study, results, figures, lines, pooled, facts)
     parts = sections(record)
