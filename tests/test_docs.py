@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ DECISIONS = sorted((DOCS / "decisions").glob("[0-9]*.md"))
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 FENCE = re.compile(r"^(?P<indent> *)```(?P<head>[^`\n]*)\n(?P<body>.*?)^(?P=indent)```[ ]*$", re.MULTILINE | re.DOTALL)
+PORT = re.compile(r"(?<=://127\.0\.0\.1:)[0-9]+")  # on a page; a test puts a free one in its place, for somebody may have that one
 EXCUSE = re.compile(r"<!--\s*not run:\s*\S.*-->\s*\Z")
 
 
@@ -90,6 +92,12 @@ def run_console(block: Block, folder: Path) -> None:
             assert doctest.OutputChecker().check_output(want + "\n", got + "\n", FLAGS), f"wanted:\n{want}\ngot:\n{got}"
 
 
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
 @pytest.fixture
 def nothing_left(tmp_path: Path) -> Iterator[None]:
     """A page that fails half-way leaves no process behind in its folder: a coordinator would hold its port for the next page."""
@@ -105,7 +113,7 @@ def nothing_left(tmp_path: Path) -> Iterator[None]:
 def test_every_code_block_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "__main__"}
-    for block in blocks(page.read_text()):
+    for block in blocks(PORT.sub(str(free_port()), page.read_text())):
         if block.title:
             target = tmp_path / block.title
             target.parent.mkdir(parents=True, exist_ok=True)
