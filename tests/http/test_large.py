@@ -99,7 +99,6 @@ class Hospital(threading.Thread):
     def answered(self, found: dict[str, Any]) -> dict[str, Any]:
         asked = task_of(found)
         file = File(self.cache.fetch(self.link, asked.state, asked.state_bytes))
-        self.cache.keep([asked.state])
         table = Table({"age": np.zeros(self.rows)})
         change, _ = task.update(momentum(), wire.load(file.read, file.size), table, {})
         spool = self.folder / f"{self.name}-vector"

@@ -100,9 +100,7 @@ def site(tmp_path, monkeypatch):
 
     def made(link, start, **offer):
         told = []
-        house = House(
-            Config(tmp_path, "https://h", "ab" * 32, "leeds"), link, ledger, None, go, start, lambda run, facts: told.append(facts)
-        )
+        house = House(Config(tmp_path, "https://h", "ab" * 32, "leeds"), link, ledger, go, start, lambda run, facts: told.append(facts))
         return Part(house, OFFER | {"participants": participants.as_document(listed)} | offer), told
 
     made.ledger, made.folder = ledger, tmp_path

@@ -81,8 +81,45 @@ def test_a_blob_is_fetched_once_and_a_damaged_file_is_fetched_again(there, way, 
     assert relay.down == before
     path.write_bytes(WHOLE[:-1] + b"x")
     assert Cache(tmp_path / "cache").fetch(link, name, len(WHOLE)).read_bytes() == WHOLE
-    cache.keep([])
-    assert not any((tmp_path / "cache").iterdir())
+
+
+def named(there, whole):
+    name = blake3.blake3(whole).hexdigest()
+    there.blobs[name] = whole
+    return name
+
+
+@pytest.mark.parametrize("size", [len(WHOLE), CHUNK, len(WHOLE) + CHUNK])
+def test_the_next_blob_is_written_over_the_last_one(there, way, tmp_path, size):
+    link, _ = way
+    cache, after = Cache(tmp_path / "cache"), os.urandom(size)
+    inode = cache.fetch(link, named(there, WHOLE), len(WHOLE)).stat().st_ino
+    path = cache.fetch(link, named(there, after), size)
+    assert path.read_bytes() == after
+    assert path.stat().st_ino == inode
+    assert [*cache.folder.iterdir()] == [path]
+
+
+@pytest.mark.parametrize("cut", [10, 3000, 1_000_000, len(WHOLE) - 5])
+def test_a_download_over_a_former_file_goes_on_where_it_was_cut(there, way, tmp_path, cut):
+    link, relay = way
+    cache, after = Cache(tmp_path / "cache"), os.urandom(len(WHOLE))
+    cache.fetch(link, named(there, WHOLE), len(WHOLE))
+    before, relay.faults = relay.down, Faults(cut_down=cut)
+    assert cache.fetch(link, named(there, after), len(after)).read_bytes() == after
+    assert relay.down - before <= 1.05 * len(after) + 20_000
+
+
+def test_what_was_being_written_over_when_the_site_was_killed_is_not_taken_for_a_part(there, way, tmp_path):
+    link, _ = way
+    cache = Cache(tmp_path / "cache")
+    cache.folder.mkdir()
+    name = named(there, WHOLE)
+    (cache.folder / f"{name}.over").write_bytes(WHOLE[:CHUNK] + os.urandom(3 * CHUNK))  # as long as the file before it
+    (cache.folder / f"{'ab' * 32}.part").write_bytes(b"of a state that nobody wants now")
+    path = cache.fetch(link, name, len(WHOLE))
+    assert path.read_bytes() == WHOLE
+    assert [*cache.folder.iterdir()] == [path]
 
 
 def test_other_bytes_under_a_digest_are_refused(there, way, tmp_path):

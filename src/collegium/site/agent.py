@@ -24,7 +24,6 @@ from collegium.site.ledger import Ledger
 from collegium.site.link import LONG_POLL_S, Link, Stopped
 from collegium.site.part import House, Part, Says
 from collegium.site.pipe import Start, spawn
-from collegium.site.transfer import Cache
 
 log = logging.getLogger("collegium.site.agent")
 TICK_S = 0.25  # how often the agent looks for a word to pause
@@ -111,7 +110,7 @@ class Agent:
         self.link = linked(settings, environ, version)
         self.link.on_trouble = self.troubled
         ledger = Ledger(settings.state / "ledger.jsonl")
-        self.house = House(settings, self.link, ledger, Cache(settings.state / "cache"), self.go, start, self.tell)
+        self.house = House(settings, self.link, ledger, self.go, start, self.tell)
         self.parts: dict[str, Part] = {}
         self.offers: dict[str, Offered] = {}  # not taken up yet
         self.choosing = threading.Lock()

@@ -49,7 +49,6 @@ class House:
     config: Config
     link: Link
     ledger: Ledger
-    cache: Cache
     go: threading.Event  # cleared while the site is paused
     start: Start
     tell: Tell
@@ -67,6 +66,7 @@ class Part:
         self.manifest: Says = offer["manifest"]
         self.admission = Admission(house.config, offer)
         self.folder = house.config.state / "runs" / self.run
+        self.cache = Cache(self.folder / "cache")
         self.worker: Worker | None = None
         self.line: dict[str, str] = {}
         self.publish: dict[str, str] | None = None
@@ -76,7 +76,9 @@ class Part:
     def follow(self) -> str:
         """Take part to the end: `finished`, `stopped`, `failed`, or `left` if this site cannot or may not take part."""
         try:
-            return self.answer_all()
+            status = self.answer_all()
+            shutil.rmtree(self.cache.folder, ignore_errors=True)
+            return status
         finally:
             if self.worker:
                 self.worker.end()
@@ -298,10 +300,7 @@ class Part:
 
     def kept(self, task: Says) -> str:
         """The file of a large state."""
-        cache = self.house.cache
-        path = cache.fetch(self.house.link, str(task["state"]), int(task["state_bytes"]))
-        cache.keep([str(task["state"])])
-        return str(path)
+        return str(self.cache.fetch(self.house.link, str(task["state"]), int(task["state_bytes"])))
 
     def go(self) -> None:
         """Wait while the site is paused."""
@@ -350,9 +349,8 @@ class Part:
             self.recorded(self.sums.leave)
         if status == "finished" and reply.get("results"):
             folder = self.house.config.folder / "models" / self.run
-            source = self.house.cache.fetch(self.house.link, str(reply["results"]), int(reply["results_bytes"]))
+            source = self.cache.fetch(self.house.link, str(reply["results"]), int(reply["results_bytes"]))
             self.recorded(lambda: outcome.keep(folder, source, self.manifest, self.line))
-            self.house.cache.keep([])
             self.tell(model=str(folder))
         self.tell(status=status, says=str(reply.get("says", "")), doing="")
         return status

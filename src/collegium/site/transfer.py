@@ -23,6 +23,7 @@ from collegium.site.dial import HopError
 from collegium.site.link import BYTES, Link, Stopped, broken
 
 PIECE = 1 << 20
+PART, OVER = ".part", ".over"  # of a download that was cut; of one that is being written over an earlier file
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES)
 
 
@@ -53,28 +54,36 @@ def upload(link: Link, op: str, run: str, file: Path, digests: Sequence[str]) ->
 
 
 class Cache:
-    """Blobs by the digest of their bytes. A file that an earlier process left is hashed once before it is believed."""
+    """One blob at a time, by the digest of its bytes. A file that an earlier process left is hashed once before it is believed.
+
+    The next blob is written over the file of the one before: its pages need not be found again, which costs more than to fill them.
+    So a cache is one run's own, and whoever maps a file of it lets go of it, or reads no more of it, before the next is fetched.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.known = folder, set[str]()
-        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.known = folder, ""
 
     def fetch(self, link: Link, digest: str, nbytes: int) -> Path:
-        """The blob as a file, downloaded unless it is here."""
+        """The blob as a file, downloaded unless it is here; any other is gone then."""
         path = self.folder / digest
-        if digest not in self.known:
+        if digest != self.known:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.known = ""
             if not (path.exists() and path.stat().st_size == nbytes and hashed(path).hexdigest() == digest):
+                self.clear(path)
                 link.steadily(lambda: download(link, digest, nbytes, path))
-            self.known.add(digest)
+            self.known = digest
         return path
 
-    def keep(self, digests: Iterable[str]) -> None:
-        """Delete every other blob."""
-        wanted = set(digests)
-        for path in self.folder.iterdir():
-            if path.name.removesuffix(".part") not in wanted:
-                path.unlink(missing_ok=True)
-                self.known.discard(path.name)
+    def clear(self, path: Path) -> None:
+        """Leave of the folder what has come of the wanted blob, else one file to write it over."""
+        part, over = path.with_name(path.name + PART), path.with_name(path.name + OVER)
+        for other in self.folder.iterdir():
+            if other not in (part, over):
+                if part.exists() or over.exists():
+                    other.unlink()
+                else:
+                    os.replace(other, over)
 
 
 def hashed(path: Path) -> blake3.blake3:
@@ -88,7 +97,7 @@ def hashed(path: Path) -> blake3.blake3:
 
 def download(link: Link, digest: str, nbytes: int, path: Path) -> None:
     """Bring a blob here, going on with the part that an earlier try left. Raises `LinkError`."""
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(path.name + PART)
     at = part.stat().st_size if part.exists() else 0
     running = hashed(part) if at else blake3.blake3()
     if at < nbytes or not part.exists():
@@ -102,7 +111,7 @@ def download(link: Link, digest: str, nbytes: int, path: Path) -> None:
 
 
 def receive(link: Link, digest: str, nbytes: int, part: Path, at: int, running: blake3.blake3) -> int:
-    """Append what comes to `part`; returns how many bytes it holds."""
+    """Add what comes to `part`; returns how many bytes it holds."""
     route = f"/v1/blobs/{digest}"
     signature, headers = link.sign("GET", route, "", identity.digest(b""), BYTES)
     connection, _ = link.take()
@@ -129,12 +138,23 @@ def receive(link: Link, digest: str, nbytes: int, part: Path, at: int, running: 
 
 
 def appended(response: http.client.HTTPResponse, part: Path, at: int, nbytes: int, running: blake3.blake3) -> int:
-    """Write what comes to a file from `at` on; returns where it ends."""
-    with part.open("r+b" if at else "wb", buffering=0) as file:
+    """Write what comes to a file from `at` on; returns where it ends.
+
+    A file that is written over keeps a name of its own meanwhile: after a `kill -9` nobody takes its length for what has come.
+    """
+    over = part.with_suffix(OVER)
+    draft = over if over.exists() and not part.exists() else part
+    with draft.open("r+b" if draft.exists() else "xb", buffering=0) as file:
         file.seek(at)
         buffer = memoryview(bytearray(min(PIECE, max(nbytes - at, 1))))
-        while at <= nbytes and (count := response.readinto(buffer)):
-            file.write(buffer[:count])
-            running.update(buffer[:count])
-            at += count
+        try:
+            while at <= nbytes and (count := response.readinto(buffer)):
+                piece = buffer[:count]
+                running.update(piece)
+                while piece:
+                    piece = piece[file.write(piece) :]
+                at += count
+        finally:
+            file.truncate(at)
+            os.replace(draft, part)
     return at
