@@ -24,6 +24,7 @@ from benchmarks.measure import MB, MIB, Relay, Row, free_port, machine, reset_pe
 SIZES = {4: (1024, 1020), 64: (4096, 4092), 256: (8192, 8188), 2048: (8192,) * 9}  # MiB of weights: the layers that hold them
 LIMIT = 1_000_000_000  # bytes of memory for the coordinator of the last figures
 LIMIT_S = 1800.0
+WATCH_S = 0.1  # between two looks at where a run stands: each costs the machine some milliseconds, a round of this size seconds
 
 
 class Done(NamedTuple):
@@ -42,7 +43,7 @@ def run(found: Federation, size: int, rounds: int) -> Done:
     reset_peak(pid)
     with sampled(lambda: status_mib(pid, "RssAnon")) as anonymous:
         name = found.start(study(SIZES[size], rounds, len(found.sites), moves=True))
-        seen = found.watch(name, every_s=0.02, limit_s=LIMIT_S)
+        seen = found.watch(name, every_s=WATCH_S, limit_s=LIMIT_S)
     starts: dict[tuple[Any, ...], float] = {}
     for when, place in seen:
         starts.setdefault((place[0], place[1]), when)

@@ -95,6 +95,64 @@ def test_an_open_file_outlives_its_name(blobs: Blobs):
     assert leaves["b"].tolist() == [1, 1, 1]
 
 
+def full(k: int, size: int = 200_000) -> dict[str, np.ndarray]:
+    return {"w": np.full(size, float(k))}
+
+
+def retired(blobs: Blobs, k: int) -> int:
+    """Write a file and let everybody lose interest in it; its inode."""
+    frame = blobs.write(full(k))
+    inode = blobs.path(frame.digest).stat().st_ino
+    blobs.unpin([frame])
+    blobs.sweep([frame.digest], lambda digest: False)
+    return inode
+
+
+@pytest.mark.parametrize("size", [150_000, 200_000, 300_000])
+def test_the_next_file_is_written_over_the_last_that_nobody_wants(blobs: Blobs, size: int):
+    before, inode = retired(blobs, 1), retired(blobs, 2)
+    assert before == inode
+    frame = blobs.write(full(3, size))
+    assert blobs.path(frame.digest).stat().st_ino == inode
+    assert blobs.path(frame.digest).read_bytes() == b"".join(wire.encode(full(3, size)))
+    assert blobs.names() == [frame.digest]
+
+
+def test_a_file_that_is_still_read_is_not_written_over(blobs: Blobs):
+    frame = blobs.write(full(1))
+    file = blobs.open(frame.digest)
+    blobs.unpin([frame])
+    blobs.sweep([frame.digest], lambda digest: False)
+    blobs.write(full(2))
+    assert blake3.blake3(file.read(0, frame.nbytes)).hexdigest() == frame.digest
+    inode = file.inode
+    del file
+    assert blobs.path(blobs.write(full(3)).digest).stat().st_ino == inode
+
+
+def test_a_refused_tree_over_a_former_file_leaves_nothing(blobs: Blobs):
+    retired(blobs, 1)
+    with pytest.raises(FrameError, match="'w' holds NaN"):
+        blobs.write({"w": np.full(200_000, np.nan)})
+    assert list(blobs.folder.iterdir()) == []
+
+
+def test_the_spare_file_goes_where_the_disk_is_short(tmp_path: Path):
+    left = [1 << 30]
+    blobs = Blobs(tmp_path / "blobs", free=lambda folder: left[0])
+    retired(blobs, 1)
+    left[0] = 1000
+    with pytest.raises(StorageError, match="MiB left"):
+        blobs.room_for(1)
+    assert list(blobs.folder.iterdir()) == []
+
+
+def test_a_spare_file_does_not_stay_when_no_run_goes_on(blobs: Blobs):
+    retired(blobs, 1)
+    blobs.tidy()
+    assert list(blobs.folder.iterdir()) == []
+
+
 def test_half_written_files_are_removed_at_the_start(blobs: Blobs):
     (blobs.folder / "tmp-x").write_bytes(b"half")
     assert blobs.names() == []

@@ -1,6 +1,7 @@
 """Frames of arrays, by the digest of their bytes: small ones travel into the database, large ones are files.
 
-A file is written under another name, fsynced and renamed, so that under a digest there are the whole bytes or nothing.
+A file is written under another name, fsynced and renamed, so that under a digest there are the whole bytes or nothing. While
+runs go on, the last file that nobody wants is written over by the next: to find new pages costs more than to fill them.
 Frames are read and written a block at a time: a model may be larger than memory.
 """
 
@@ -9,6 +10,7 @@ import os
 import queue
 import threading
 import uuid
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -46,7 +48,8 @@ class File:
             self.handle = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
             raise NotFound(f"there is no file {path.name} in {path.parent}") from None
-        self.size = os.fstat(self.handle).st_size
+        found = os.fstat(self.handle)
+        self.size, self.inode = found.st_size, found.st_ino
 
     def read(self, offset: int, count: int) -> bytes:
         """Exactly `count` bytes. Raises `StorageError` where the file ends before."""
@@ -76,6 +79,7 @@ class Blobs:
         self.folder, self.free = folder, free
         self.folder.mkdir(mode=0o700, exist_ok=True)
         self.lock, self.pins = threading.Lock(), Counter[str]()
+        self.spare, self.readers = self.folder / "tmp-spare", weakref.WeakSet[File]()
 
     def path(self, digest: str) -> Path:
         """Where the frame of this digest lies."""
@@ -83,6 +87,8 @@ class Blobs:
 
     def room_for(self, nbytes: int) -> None:
         """Raise `StorageError` unless `nbytes` more fit, with a margin."""
+        if nbytes and self.free(self.folder) < nbytes + MARGIN:
+            self.tidy()
         if nbytes and (left := self.free(self.folder)) < nbytes + MARGIN:
             raise StorageError(
                 f"the coordinator's disk has {left >> 20} MiB left, {(nbytes + MARGIN) >> 20} MiB are needed",
@@ -102,10 +108,11 @@ class Blobs:
         """Write a file of `nbytes` from its pieces; its name is its digest."""
         draft, hasher = self.folder / f"tmp-{uuid.uuid4().hex}", blake3.blake3()
         try:
-            with complaints(), draft.open("xb", buffering=0) as out:
+            with complaints(), draft.open("r+b" if self.reused(draft) else "xb", buffering=0) as out:
                 for piece in ahead(pieces):
                     hasher.update(piece)
                     write_all(out.fileno(), piece)
+                out.truncate()
                 os.fsync(out.fileno())
             digest = hasher.hexdigest()
             with self.lock, complaints():
@@ -116,6 +123,14 @@ class Blobs:
             draft.unlink(missing_ok=True)
         return Frame(digest, nbytes, None)
 
+    def reused(self, draft: Path) -> bool:
+        """Make the spare file this draft, if there is one and nobody reads it any more."""
+        with self.lock:
+            if not self.spare.exists() or self.spare.stat().st_ino in {file.inode for file in self.readers}:
+                return False
+            self.spare.rename(draft)
+        return True
+
     def unpin(self, frames: Iterable[Frame]) -> None:
         """These frames are in the database now, or given up: a sweep may judge them."""
         with self.lock:
@@ -124,7 +139,9 @@ class Blobs:
 
     def open(self, digest: str) -> File:
         """The file of this digest, to be read."""
-        return File(self.path(digest))
+        with self.lock:
+            self.readers.add(file := File(self.path(digest)))
+        return file
 
     def load(self, frame: Frame) -> dict[str, Any]:
         """The frame's leaves by name: statistics in memory, and weights (float32) too while they are few; else read when used."""
@@ -141,11 +158,17 @@ class Blobs:
         return leaves
 
     def sweep(self, digests: Iterable[str], wanted: Callable[[str], bool]) -> None:
-        """Remove files that no run wants and no writer holds."""
+        """Remove files that no run wants and no writer holds; the last of them is the spare one."""
         with self.lock:
             for digest in digests:
                 if not self.pins[digest] and not wanted(digest):
-                    self.path(digest).unlink(missing_ok=True)
+                    with contextlib.suppress(FileNotFoundError):
+                        self.path(digest).replace(self.spare)
+
+    def tidy(self) -> None:
+        """Remove the spare file: no run goes on that would write over it."""
+        with self.lock:
+            self.spare.unlink(missing_ok=True)
 
     def names(self) -> list[str]:
         """The digests of all files here; half-written ones are removed. Call it before anybody writes."""

@@ -75,6 +75,7 @@ def recover(means: Means) -> tuple[list[tuple[Live, list[Any]]], dict[str, str]]
     if not broken:
         means.spool.keep_only(ops)
         means.blobs.sweep(means.blobs.names(), lambda digest: means.store.read(lambda c: records.frame_wanted(c, digest)))
+        means.blobs.tidy()
     return found, broken
 
 

@@ -68,13 +68,15 @@ class Runs:
     async def drive(self, live: Live) -> None:
         """Until the run is paused or over; one that is over is only remembered for its last word."""
         await driver.drive(self.means, live)
-        self.retire(live)
+        await self.retire(live)
 
-    def retire(self, live: Live) -> None:
+    async def retire(self, live: Live) -> None:
         """Forget a run that is over: its state is large, its last word is short."""
         if live.status in OVER and live.id in self.live:
             del self.live[live.id]
             self.over[live.id] = (live.closing(), frozenset(live.roster))
+        if not self.live:
+            await asyncio.to_thread(self.means.blobs.tidy)
 
     def close(self) -> None:
         """The process ends: wake all that wait, take nothing more up. What is committed stands."""
@@ -184,7 +186,7 @@ class Runs:
             if live.status in OVER:
                 raise ConflictError(f"run {run} is {live.status} already")
             await driver.end(self.means, live, "stopped", "stopped on request", by=by)
-        self.retire(live)
+        await self.retire(live)
 
     def find(self, run: str) -> Live:
         """A run that is not over. Raises `NotFound`, or `ConflictError` for one that is."""
