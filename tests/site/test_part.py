@@ -113,6 +113,16 @@ GO = {"status": "running", "says": "", "task": task()}
 FAILURE = {"failure": "failed", "says": "it failed", "final": False, "detail": "the value was 42"}
 
 
+def test_downloads_are_kept_for_their_run_and_no_longer(site):
+    here, other = (site(Coordinator(GO), working(ANSWER), run=name)[0] for name in ("r", "r2"))
+    for part in (here, other):
+        part.cache.folder.mkdir(parents=True)
+        (part.cache.folder / "ab.part").write_bytes(b"begun before a restart")
+    assert here.follow() == "stopped"
+    assert not here.cache.folder.exists()
+    assert [path.name for path in other.cache.folder.iterdir()] == ["ab.part"]
+
+
 def test_an_answer_is_recorded_before_it_is_handed_in(site):
     link = Coordinator(GO)
     part, _ = site(link, working(ANSWER))
