@@ -81,6 +81,7 @@ class Sums:
 
     async def feed(self, event: Event, more: Mapping[str, str] | None = None) -> None:
         """Tell the machine what happened, and make its answer last before it is seen. Raises what the machine refuses."""
+        before = self.machine.rows
         self.machine, orders = secagg_coordinator.step(self.machine, event, now=self.now())
         machine, kept = self.machine, [order for order in orders if isinstance(order, Persist)]
         if not kept:
@@ -92,6 +93,7 @@ class Sums:
         number = self.steps
 
         def write(c: Connection) -> None:
+            records.refuse_gap(c, self.run, before)
             for order in kept:
                 records.change_secure(c, self.run, {**order.rows, **(more or {} if order is kept[0] else {})}, order.forget)
 
@@ -140,6 +142,11 @@ class Sums:
     def task(self, run: Run, shared: str) -> str:
         """The digest of the task that a place is: masks are bound to it."""
         return secagg.digests(run=self.run, study=self.study, place=run.place, layout=run.layout.document(), state=shared)[0]
+
+    @property
+    def refusals(self) -> dict[str, str]:
+        """The sites that will not send a vector in the present round, and why."""
+        return {site: self.machine.rows[f"refused/{site}"] for site in self.machine.who("refused")} if self.phase == "upload" else {}
 
     @property
     def absent(self) -> frozenset[str]:
