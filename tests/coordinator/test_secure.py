@@ -8,7 +8,7 @@ import pytest
 
 from collegium.coordinator import driver, records
 from collegium.errors import StudyError
-from tests.coordinator.masked import Hospital, Masked, bytes_of
+from tests.coordinator.masked import Hospital, Masked, bytes_of, let_go
 from tests.coordinator.world import Refused, equal, expected, in_loop, plan_of, served
 
 TRIO, FIVE = ("amber", "birch", "cedar"), ("amber", "birch", "cedar", "dover", "elgin")
@@ -16,11 +16,6 @@ TRIO, FIVE = ("amber", "birch", "cedar"), ("amber", "birch", "cedar", "dover", "
 
 def rows(world: Masked, run: str) -> dict[str, str]:
     return world.app.means.store.read(lambda c: records.secure_rows(c, run))
-
-
-def let_go(hospitals: list[Hospital]) -> None:
-    for each in hospitals:
-        each.close()
 
 
 @pytest.mark.parametrize("names", [TRIO, FIVE])
@@ -74,34 +69,6 @@ async def test_a_single_vector_is_nowhere_at_the_coordinator_and_without_masks_i
                         seen.append(vector[:-16] in bytes_of(world.folder))
             assert seen[0]
     let_go(hospitals)
-
-
-@pytest.mark.parametrize("phase", ["adverts", "bundles", "ready", "upload", "sign", "reveal"])
-@in_loop
-async def test_a_coordinator_that_stops_in_any_phase_goes_on_from_its_rows(tmp_path: Path, phase: str):
-    world = Masked(tmp_path / "hub")
-    async with world.app.running():
-        hospitals = await world.hospitals(*TRIO)
-        run = await world.begin(*hospitals)
-        sums, replies = world.app.runs.live[run].secure, {}
-        while sums.phase != phase:
-            for each in hospitals:
-                reply = replies.get(each.name) or await each.work(run, wait_s=0)
-                replies[each.name] = await each.step(run, reply) if sums.phase != phase else reply
-    again = Masked(world.folder, found=False)
-    async with again.app.running():
-        assert again.app.runs.live[run].secure.phase == phase
-        hospitals = [moved(again, each) for each in hospitals]
-        await served(run, *hospitals)
-        assert equal(await again.results(run), expected(TRIO))
-    let_go(hospitals)
-
-
-def moved(world: Masked, hospital: Hospital) -> Hospital:
-    """The same hospital before a coordinator that was started again."""
-    made = type(hospital)(world.app, hospital.name)
-    made.sums, made.folder, made.plain, made.said = hospital.sums, hospital.folder, hospital.plain, hospital.said
-    return made
 
 
 @in_loop
