@@ -8,7 +8,7 @@ import pytest
 
 from collegium.coordinator import driver, records
 from collegium.errors import StudyError
-from tests.coordinator.masked import Hospital, Masked, bytes_of, let_go
+from tests.coordinator.masked import Hospital, Masked, bytes_of, let_go, stepped
 from tests.coordinator.world import Refused, equal, expected, in_loop, plan_of, served
 
 TRIO, FIVE = ("amber", "birch", "cedar"), ("amber", "birch", "cedar", "dover", "elgin")
@@ -18,15 +18,16 @@ def rows(world: Masked, run: str) -> dict[str, str]:
     return world.app.means.store.read(lambda c: records.secure_rows(c, run))
 
 
+@pytest.mark.parametrize("size", [5, 200_000])
 @pytest.mark.parametrize("names", [TRIO, FIVE])
 @in_loop
-async def test_the_sum_is_the_plain_one_and_nothing_is_kept_of_how_it_was_hidden(tmp_path: Path, names: tuple[str, ...]):
-    world = Masked(tmp_path / "hub")
+async def test_the_sum_is_the_plain_one_and_nothing_is_kept_of_how_it_was_hidden(tmp_path: Path, names: tuple[str, ...], size: int):
+    world = Masked(tmp_path / "hub", plan=plan_of(size))
     async with world.app.running():
         hospitals = await world.hospitals(*names)
         run = await world.begin(*hospitals)
         await served(run, *hospitals)
-        assert equal(await world.results(run), expected(names))
+        assert equal(await world.results(run), expected(names, size))
         assert rows(world, run).keys() == {"stand"}
         told = await world.told(run)
         assert told[-1].startswith("finished")
@@ -35,39 +36,35 @@ async def test_the_sum_is_the_plain_one_and_nothing_is_kept_of_how_it_was_hidden
 
 
 class Watching(Hospital):
-    """Looks at the coordinator's disk each time its vector has come there."""
+    """Looks at the coordinator's disk while its vector lies there."""
+
+    looked, found = 0, False
 
     async def work(self, run: str, answer: Any = None, payload: bytes = b"", **more: Any) -> Any:
-        found = await super().work(run, answer, payload, **more)
-        if answer:
-            large = [vector[:-16] for vector in self.plain if len(vector) > 256]  # a small one may stand anywhere by chance
-            self.looked = getattr(self, "looked", 0) + len(large)
-            self.found = getattr(self, "found", False) or any(vector in bytes_of(self.app.folder) for vector in large)
-        return found
+        reply = await super().work(run, answer, payload, **more)
+        if answer and answer.nbytes > 256:  # a small one may stand anywhere by chance
+            disk = bytes_of(self.app.folder)
+            assert payload in disk or answer.nbytes > 1 << 20  # what it has sent is there
+            self.looked += 1
+            self.found = self.found or self.plain[-1][:4096][:-16] in disk
+        return reply
 
 
+@pytest.mark.parametrize("size", [64, 200_000])
 @pytest.mark.parametrize("hidden", [True, False])
 @in_loop
-async def test_a_single_vector_is_nowhere_at_the_coordinator_and_without_masks_it_is(tmp_path: Path, hidden: bool):
-    world = Masked(tmp_path / "hub", plan=plan_of(64))
+async def test_a_single_vector_is_nowhere_at_the_coordinator_and_without_masks_it_is(tmp_path: Path, hidden: bool, size: int):
+    world = Masked(tmp_path / "hub", plan=plan_of(size))
     async with world.app.running():
         hospitals = await world.hospitals(*TRIO, kind=Watching)
         off = {"secure_aggregation": "off", "because": "to see that it can be seen"}
         run = await world.begin(*hospitals, privacy={} if hidden else off)
         if hidden:
-            await served(run, *hospitals)
+            await stepped(run, hospitals, lambda: all(each.looked > 2 for each in hospitals))
             assert [each.found for each in hospitals] == [False] * 3
-            assert all(each.looked > 2 for each in hospitals)
         else:
-            seen = []
-            while not seen:
-                replies = [(each, await each.once(run)) for each in hospitals]
-                for each, (found, frame) in replies:
-                    answer, vector = await each.update(found["task"], frame)
-                    await each.work(run, answer, vector, wait_s=0)
-                    if len(vector) > 256:
-                        seen.append(vector[:-16] in bytes_of(world.folder))
-            assert seen[0]
+            await stepped(run, hospitals, lambda: any(each.looked for each in hospitals))
+            assert any(each.found for each in hospitals)
     let_go(hospitals)
 
 
