@@ -96,15 +96,12 @@ class Runs:
     async def start(self, study_digest: str, sites: Collection[str], brought: Mapping[str, T.Tree] = NONE, *, by: str = ITSELF) -> str:
         """Begin a run of a study over these sites, with what was brought for it; its name. Raises `ConflictError` if they are too few."""
         live = await asyncio.to_thread(self.begin, study_digest, sites, brought)
-        if live.secure and (other := next((each for each in self.live.values() if each.digest == study_digest), None)):
-            raise ConflictError(
-                f"run {other.id} of this very study is under way: the keys of secure sums serve one run of a study at a time",
-                hint=f"wait for it, or end it: collegium study stop {other.id}",
-            )
         start = "; training begins from weights that were brought" if brought else ""
         event = self.means.event(live, "started", f"started with {len(sites)} sites: {', '.join(sorted(sites))}{start}")
 
         def begun(c: Connection) -> None:
+            if live.secure:
+                records.refuse_second(c, study_digest)
             c.execute(store.run.insert().values(**recovery.columns(live), created=event.at, results="", results_bytes=0))
             records.change_frames(c, live.id, live.kept.frames.values(), ())
             records.tell(c, event, by=by)
@@ -273,7 +270,12 @@ class Runs:
         for message in said if live and live.secure else ():
             assert live is not None
             assert live.secure is not None
-            if isinstance(message, dict) and message.get("kind") == "leave":
+            leaves = isinstance(message, dict) and message.get("kind") == "leave"
+            if left := live.roster[site].left:
+                if leaves:  # it did not hear that it was heard
+                    continue
+                raise ConflictError(f"site {site!r} has left the run: {left}", hint="it is asked again when the run is resumed")
+            if leaves:
                 await driver.depart(self.means, live, site, str(message.get("says"))[:2000])
                 continue
             if why := await live.secure.heard(site, message):

@@ -17,7 +17,7 @@ from collegium.coordinator import records
 from collegium.coordinator.store import Store
 from collegium.engine.messages import Place
 from collegium.engine.run import Run
-from collegium.errors import CollegiumError
+from collegium.errors import CollegiumError, IdentityError
 from collegium.privacy import secagg, secagg_coordinator
 from collegium.privacy.masks import Mask
 from collegium.privacy.secagg import Persist, Terms, canonical
@@ -231,8 +231,19 @@ class Sums:
                 self.outcast.add(site)
                 await self.feed(Refused(site, says[:500]))
                 return says[:500]
-        await self.feed(From(site, message_of(said)))
+        try:
+            await self.feed(From(site, message_of(said)))
+        except IdentityError as e:
+            await self.lied(site, str(e))
+            raise
         return ""
+
+    async def lied(self, site: str, says: str) -> None:
+        """Name a site that signed what it was not sent, once in a phase; nobody waits for another answer of it."""
+        if f"refused/{site}" not in self.machine.rows:
+            self.blamed.append(Blame(site, says))
+            await self.feed(Refused(site, says[:500]))
+            self.woken()
 
     def sealed(self, site: str) -> dict[str, str]:
         """The shares that were dealt to a site, from the database; none while none are owed. Blocks on the disk."""
