@@ -116,25 +116,6 @@ async def test_a_round_that_a_needed_site_refuses_is_asked_again_and_then_the_ru
     let_go(hospitals)
 
 
-class Lying(Hospital):
-    """Reveals shares that are not those that were dealt."""
-
-    def spoilt(self, said: dict[str, Any]) -> dict[str, Any]:
-        return said | {"seeds": dict.fromkeys(said["seeds"], "11" * 33)} if said.get("kind") == "reveal" else said
-
-
-@in_loop
-async def test_who_reveals_wrong_shares_is_named_and_the_sum_opens_without_them(tmp_path: Path):
-    world = Masked(tmp_path / "hub")
-    async with world.app.running():
-        hospitals = [*await world.hospitals(*FIVE[:4]), *await world.hospitals("elgin", kind=Lying)]
-        run = await world.begin(*hospitals)
-        await served(run, *hospitals)
-        assert equal(await world.results(run), expected(FIVE))
-        assert [line for line in await world.told(run) if line.startswith("blamed: elgin: ")]
-    let_go(hospitals)
-
-
 @in_loop
 async def test_epochs_follow_each_other_over_the_runs_of_a_study_one_run_at_a_time(tmp_path: Path):
     world = Masked(tmp_path / "hub")
@@ -151,25 +132,6 @@ async def test_epochs_follow_each_other_over_the_runs_of_a_study_one_run_at_a_ti
         await served(run, *hospitals)
         assert equal(await world.results(run), expected(TRIO))
         assert world.app.means.store.read(lambda c: records.last_epoch(c, world.study)) > first
-    let_go(hospitals)
-
-
-@in_loop
-async def test_what_is_not_of_the_protocol_changes_nothing(tmp_path: Path):
-    world = Masked(tmp_path / "hub")
-    async with world.app.running():
-        hospitals = await world.hospitals(*TRIO)
-        run = await world.begin(*hospitals)
-        for each in hospitals:
-            await each.work(run, wait_s=0)
-        await world.until(run, "running", lambda found: found["waiting"] == [*TRIO])
-        before = rows(world, run)
-        for said in ({"kind": "nothing"}, "text", {"kind": "done", "epoch": 1, "index": 0}, {"kind": "upload", "epoch": 9}):
-            with pytest.raises(Refused):
-                await hospitals[0].work(run, secure=[said], wait_s=0)
-        assert rows(world, run) == before
-        await served(run, *hospitals)
-        assert equal(await world.results(run), expected(TRIO))
     let_go(hospitals)
 
 
