@@ -295,15 +295,6 @@ def run_row(connection: Connection, run: str) -> Any:
     return found
 
 
-def refuse_second(connection: Connection, study: str) -> None:
-    """Raise `ConflictError` while a run of this study is not over, also one that could not be taken up."""
-    if other := connection.execute(select(s.run.c.id).where(s.run.c.study == study, s.run.c.status.in_(LIVE)).limit(1)).scalar():
-        raise ConflictError(
-            f"run {other} of this very study is under way: the keys of secure sums serve one run of a study at a time",
-            hint=f"wait for it, or end it: collegium study stop {other}",
-        )
-
-
 def rounds(connection: Connection, run: str, limit: int = 500) -> list[Any]:
     """The newest rounds of a run, oldest first; `range` stands before `sum`."""
     r = s.round.c

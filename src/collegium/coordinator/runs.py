@@ -41,6 +41,7 @@ class Runs:
     def __init__(self, means: Means) -> None:
         self.means = means
         self.live: dict[str, Live] = {}
+        self.beginning: dict[str, Live] = {}  # on their way to the disk
         self.over: dict[str, tuple[Reply, frozenset[str]]] = {}  # the last word of runs that are over, and who may hear it
         self.arrivals = Signal()  # a run has begun or goes on
         self.drivers: set[asyncio.Task[None]] = set()
@@ -100,21 +101,31 @@ class Runs:
         event = self.means.event(live, "started", f"started with {len(sites)} sites: {', '.join(sorted(sites))}{start}")
 
         def begun(c: Connection) -> None:
-            if live.secure:
-                records.refuse_second(c, study_digest)
             c.execute(store.run.insert().values(**recovery.columns(live), created=event.at, results="", results_bytes=0))
             records.change_frames(c, live.id, live.kept.frames.values(), ())
             records.tell(c, event, by=by)
             records.open_round(c, live.id, live.place, event.at)
 
         try:
+            self.refuse_second(live)
+            self.beginning[live.id] = live
             await self.means.store.commit(begun)
+            self.live[live.id] = live
         finally:
+            self.beginning.pop(live.id, None)
             self.means.blobs.unpin(live.kept.new)
-        self.live[live.id] = live
         self.means.told(live, event)
         self.go(live)
         return live.id
+
+    def refuse_second(self, live: Live) -> None:
+        """Raise `ConflictError` while another run of the same study makes secure sums here."""
+        others = [*self.live.values(), *self.beginning.values()] if live.secure else []
+        if other := next((each for each in others if each.digest == live.digest), None):
+            raise ConflictError(
+                f"run {other.id} of this very study is under way: the keys of secure sums serve one run of a study at a time",
+                hint=f"wait for it, or end it: collegium study stop {other.id}",
+            )
 
     def begin(self, study_digest: str, sites: Collection[str], brought: Mapping[str, T.Tree] = NONE) -> Live:
         """The first place of a run, its state kept; nothing is committed yet."""
@@ -166,6 +177,7 @@ class Runs:
         row = await asyncio.to_thread(self.means.store.read, lambda c: records.run_row(c, run))
         if row.status == "paused":
             live, rows = await asyncio.to_thread(recovery.take_up, self.means, run)
+            self.refuse_second(live)
             self.live[run] = live
             recovery.reopen(self.means, live, rows)
 
