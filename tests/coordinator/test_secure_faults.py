@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from collegium.coordinator import records
+from collegium.coordinator import records, recovery
 from collegium.engine.messages import Answer, place_of
 from tests.coordinator.masked import Hospital, Masked, let_go, stepped
 from tests.coordinator.test_driver import Clock
@@ -101,7 +101,7 @@ async def test_what_is_out_of_turn_changes_nothing(tmp_path: Path):
             found, _ = await elgin.work(run, secure=[leave], wait_s=0)
             assert found["status"] == "stopped"
         assert sum(line.startswith("left: elgin") for line in await world.told(run)) == 1
-        await stepped(run, others, lambda: live.secure.phase == "upload" and live.place.stage == 1)
+        await stepped(run, others, lambda: live.place.stage == 1 and live.round is not None)
 
         def state() -> Any:
             return world.app.means.store.read(lambda c: records.secure_rows(c, run)), live.place, dict(live.reasons)
@@ -141,7 +141,7 @@ async def test_who_leaves_in_the_middle_of_a_round_is_not_waited_for(tmp_path: P
         *others, elgin = hospitals
         run = await world.begin(*hospitals)
         live = world.app.runs.live[run]
-        await stepped(run, hospitals, lambda: live.secure.phase == "upload" and live.round is not None)
+        await stepped(run, hospitals, lambda: live.round is not None)
         await elgin.work(run, secure=[{"kind": "leave", "says": "its policy has changed"}], wait_s=0)
         await asyncio.wait_for(stepped(run, others, lambda: live.place.stage == 1), 10)
         assert (await world.status(run))["rounds"][0]["answered"] == [*FIVE[:4]]
@@ -210,4 +210,26 @@ async def test_the_runs_document_says_whose_part_in_the_keys_or_the_opening_is_m
         await served(run, *hospitals)
         found = await world.status(run)
         assert found["status"] == "finished"
+    let_go(hospitals)
+
+
+@in_loop
+async def test_a_run_that_could_not_be_taken_up_does_not_go_on_beside_another_of_its_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    world = Masked(tmp_path / "hub")
+    async with world.app.running():
+        hospitals = await world.hospitals(*TRIO)
+        first = await world.begin(*hospitals)
+    again = Masked(world.folder, found=False)
+    again.study = world.study
+    monkeypatch.setattr(recovery, "take_up", lambda means, run: Path("/nowhere/page").read_text())
+    async with again.app.running():
+        monkeypatch.undo()
+        hospitals = again.moved(hospitals)
+        run = await again.again(*hospitals)
+        with pytest.raises(Refused, match=f"run {run} of this very study is under way"):
+            await again.operator.call("POST", f"/v1/runs/{first}/resume")
+        await served(run, *hospitals)
+        await again.operator.call("POST", f"/v1/runs/{first}/resume")
+        await served(first, *hospitals)
+        assert equal(await again.results(first), expected(TRIO))
     let_go(hospitals)

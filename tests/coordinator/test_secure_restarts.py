@@ -10,7 +10,7 @@ from sqlalchemy import select
 from collegium.coordinator import driver, records, store
 from collegium.engine.messages import Place
 from collegium.errors import ConflictError, StorageError
-from collegium.privacy.secagg_stand import Stop
+from collegium.privacy.secagg_stand import Blame, Stop
 from tests.coordinator.masked import Hospital, Masked, let_go, stepped
 from tests.coordinator.world import Refused, equal, expected, in_loop, plan_of, served
 
@@ -196,4 +196,22 @@ async def test_a_step_on_its_way_when_a_run_is_stopped_leaves_nothing_behind(tmp
             await sums.heard("amber", dealt)
         names = world.app.means.store.read(lambda c: c.execute(select(store.secure.c.name)).scalars().all())
         assert list(names) == ["stand"]
+    let_go(hospitals)
+
+
+@in_loop
+async def test_who_is_at_fault_is_named_also_if_there_was_no_room_to_say_it_at_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(driver, "RETRY_S", 0.05)
+    world = Masked(tmp_path / "hub")
+    async with world.app.running():
+        hospitals = await world.hospitals(*TRIO)
+        run = await world.begin(*hospitals)
+        live = world.app.runs.live[run]
+        await shrunk(world)
+        live.secure.blamed.append(Blame("cedar", "lied " * 2000))
+        live.nudge.set()
+        await world.until(run, "running", lambda found: "waits for the coordinator's disk" in found["says"])
+        await shrunk(world, 1 << 30)
+        await served(run, *hospitals)
+        assert len([line for line in await world.told(run) if line.startswith("blamed: cedar: lied")]) == 1
     let_go(hospitals)
