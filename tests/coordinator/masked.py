@@ -1,25 +1,29 @@
 """Hospitals that take part in secure sums over an ASGI transport, as the agent does: with real vaults and the real machine."""
 
+import asyncio
+import itertools
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from collegium import wire
-from collegium.engine import task as tasks
+from collegium.coordinator.blobs import SMALL
 from collegium.engine.messages import Answer, task_of
 from collegium.errors import CollegiumError
 from collegium.privacy import masks
 from collegium.site.secure import Sums, kept, refusal
 from collegium.site.secure import keep as keep_small
 from collegium.site.vault import Vault
-from tests.coordinator.world import Refused, Site, World, counting, drift, study_of, vector_digest_of
+from tests.coordinator.world import Refused, Site, World, study_of, vector_digest_of
 
 WANTS = {"secure_aggregation": "auto", "because": "", "curious": False, "epoch": 16}
 
 
 class Hospital(Site):
     """A site whose vectors are masked. `obeys(message)` may say no: it then refuses what it is told."""
+
+    wait_s = 2  # how long a call for work waits
 
     def open(self, folder: Path, manifest: dict[str, Any], study: str, pins: dict[str, str]) -> None:
         """Begin to take part in a study."""
@@ -47,22 +51,27 @@ class Hospital(Site):
             return [refusal(e)]
 
     async def masked(self, found: dict[str, Any], frame: Any) -> tuple[Answer, bytes]:
-        """The masked answer to a task."""
-        asked = task_of(found["task"])
-        order, laid = self.sums.masks(found["secure"], found["task"])
+        """The masked answer to a task, kept as an agent or its worker keeps it."""
+        task, large = found["task"], task_of(found["task"]).layout.nbytes > SMALL
+        if "secure" not in found:  # a study without masks
+            answer, vector = await self.update(task, frame)
+            self.plain.append(vector)
+            return answer, vector
+        order, laid = self.sums.masks(found["secure"], task)
         if isinstance(laid, str):
-            told, vector = kept(self.folder, laid, found["task"]["layout"])
-            return Answer(asked.run, asked.place, told["digest"], told["nbytes"]), bytes(vector)
-        shared = wire.decode(bytes(frame))
-        algorithm = drift(shared["w"].size, shared["w"].dtype) if "w" in shared else counting()
-        change, _ = tasks.update(algorithm, shared, self.table, {})
-        plain = bytes(tasks.frame(tasks.vector(change, asked.layout, asked.place.phase), asked.layout.nbytes))
-        self.plain.append(plain)
-        vector = np.frombuffer(bytearray(plain), np.uint8)
-        masks.apply(vector, asked.layout, laid)
-        keep_small(self.folder, vector.tobytes())
-        self.sums.burn(order, vector_digest_of(vector.tobytes()))
-        return Answer(asked.run, asked.place, vector_digest_of(vector.tobytes()), vector.nbytes), vector.tobytes()
+            told, before = kept(self.folder, laid, task["layout"])
+            vector = await asyncio.to_thread(Path(told["spool"]).read_bytes) if large else bytes(before)
+        else:
+            _, plain = await self.update(task, frame)
+            self.plain.append(plain)
+            words = np.frombuffer(bytearray(plain), np.uint8)
+            masks.apply(words, task_of(task).layout, laid)
+            vector = words.tobytes()
+            keep_small(self.folder, vector)
+            if large:
+                (self.folder / "spool" / "masked").rename(self.folder / "spool" / "vector")
+            self.sums.burn(order, vector_digest_of(vector))
+        return Answer(found["task"]["run"], task_of(task).place, vector_digest_of(vector), len(vector)), vector
 
     async def step(self, run: str, reply: tuple[dict[str, Any], Any]) -> tuple[dict[str, Any], Any]:
         """Answer what came, and what comes next."""
@@ -70,22 +79,24 @@ class Hospital(Site):
         said = found.get("secure")
         try:
             if found["task"] is None and said:
-                return await self.work(run, secure=self.heard(said), wait_s=2)
+                return await self.work(run, secure=self.heard(said), wait_s=self.wait_s)
             if found["task"] is None:
-                return await self.work(run, wait_s=2)
+                return await self.work(run, wait_s=self.wait_s)
             if not self.obeys(said or {}):
-                return await self.work(run, secure=[{"kind": "refuse", "says": "it will not"}], wait_s=2)
+                return await self.work(run, secure=[{"kind": "refuse", "says": "it will not"}], wait_s=self.wait_s)
             answer, vector = await self.masked(found, frame)
-            return await self.work(run, answer, vector, wait_s=2)
+            if len(vector) > SMALL:
+                await self.upload(answer, vector)
+            return await self.work(run, answer, vector if len(vector) <= SMALL else b"", wait_s=self.wait_s)
         except CollegiumError as e:
-            return await self.work(run, secure=[refusal(e)], wait_s=2)
+            return await self.work(run, secure=[refusal(e)], wait_s=self.wait_s)
         except Refused as refused:
             if refused.code != "conflict":
                 raise
-            return await self.work(run, wait_s=2)
+            return await self.work(run, wait_s=self.wait_s)
 
     async def serve(self, run: str) -> dict[str, Any]:
-        reply = await self.work(run, wait_s=2)
+        reply = await self.work(run, wait_s=self.wait_s)
         while reply[0]["status"] == "running":
             reply = await self.step(run, reply)
         self.last = reply[0]
@@ -98,6 +109,15 @@ class Masked(World):
     async def hospitals(self, *names: str, kind: type[Hospital] = Hospital) -> list[Hospital]:
         """Invited and joined ones."""
         return [self.turned(site, kind) for site in await self.join(*names)]
+
+    def moved(self, hospitals: Iterable[Hospital]) -> list[Hospital]:
+        """The same hospitals before this coordinator, which was started again."""
+        there = []
+        for each in hospitals:
+            made = type(each)(self.app, each.name)
+            made.sums, made.folder, made.plain, made.said = each.sums, each.folder, each.plain, each.said
+            there.append(made)
+        return there
 
     def turned(self, site: Site, kind: type[Hospital]) -> Hospital:
         made = kind(self.app, site.name)
@@ -124,6 +144,29 @@ class Masked(World):
         """The run's events, in words."""
         found = await self.operator.call("GET", f"/v1/runs/{run}/events")
         return [f"{event['kind']}: {event['says']}" for event in found["events"]]
+
+
+async def stepped(run: str, hospitals: Iterable[Hospital], until: Callable[[], bool]) -> None:
+    """One exchange of one hospital after another, until it is so: right after, if a message brought it about."""
+    hospitals, replies = list(hospitals), dict[str, Any]()
+    for each in hospitals:
+        each.wait_s = 0
+    try:
+        for each in itertools.cycle(hospitals):
+            if until():
+                break
+            reply = replies.get(each.name)
+            replies[each.name] = await (each.step(run, reply) if reply else each.work(run, wait_s=0))
+            await asyncio.sleep(0)
+    finally:
+        for each in hospitals:
+            each.wait_s = Hospital.wait_s
+
+
+def let_go(hospitals: Iterable[Hospital]) -> None:
+    """Close their vaults."""
+    for each in hospitals:
+        each.close()
 
 
 def bytes_of(folder: Path) -> bytes:

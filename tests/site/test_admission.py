@@ -6,7 +6,7 @@ import pytest
 
 from collegium import identity
 from collegium.errors import IdentityError
-from collegium.site import invites
+from collegium.site import invites, steward
 from collegium.site.admission import Admission, Left
 from collegium.study import participants
 from tests.site.stewarded import LEAD, NOW, OTHERS, RULES, STUDY, Home, document
@@ -86,3 +86,42 @@ def test_who_approves_by_a_rule_vouches_for_whoever_is_listed(home):
     made = admission(home)
     made.check()
     made.vouch(made.verdict.pins)
+
+
+def test_an_approval_that_changed_counts_from_the_next_check(home):
+    home.list = participants.signed(STUDY, LEAD, {"leeds": home.mine, **OTHERS, **MADE_UP})
+    home.approve(verified=("ely", "hull", "york"))
+    made = admission(home)
+    made.check()
+    among = {name: made.verdict.pins[name] for name in ("bath", "hull", "leeds")}
+    before = made.verdict
+    made.check()
+    assert made.verdict is before  # nothing changed, nothing was read
+    with pytest.raises(IdentityError, match="1 are"):
+        made.vouch(among)
+    home.approve(verified=("bath", "ely", "hull", "york"))
+    made.check()
+    made.vouch(among)
+
+
+def test_an_approval_signed_with_another_stewards_key_holds_no_longer(home):
+    home.approve()
+    made = admission(home)
+    made.check()
+    (home.folder / steward.PUBLIC).unlink()
+    with pytest.raises(Left):
+        made.check()
+    assert made.seen != invites.stamps(home.folder, STUDY)  # so it is asked again
+    with pytest.raises(Left):
+        made.check()
+
+
+def test_too_few_rows_are_refused_without_anything_having_changed(home):
+    home.approve()
+    made = admission(home)
+    made.check()
+    made.rows = 9
+    with pytest.raises(Left, match="10"):
+        made.check()
+    made.rows = 10
+    made.check()

@@ -25,3 +25,23 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path):
     with pytest.raises(StorageError, match="cannot be written") as caught:
         outcome.keep(tmp_path / "models" / "r", tmp_path / "blob", {}, {})
     assert "room" in caught.value.hint
+
+
+def test_what_was_kept_before_stays_whole_where_the_new_cannot_be_written(tmp_path):
+    source, folder = tmp_path / "blob", tmp_path / "models" / "r"
+    source.write_bytes(b"results")
+    outcome.keep(folder, source, {"title": "T"}, {})
+    (folder / "study.json.part").mkdir()
+    with pytest.raises(StorageError, match=r"study\.json cannot be written"):
+        outcome.keep(folder, source, {"title": "another"}, {})
+    (folder / "results.part").mkdir()
+    with pytest.raises(StorageError, match="cannot be written"):
+        outcome.keep(folder, source, {"title": "T"}, {})
+    assert (folder / "results.safetensors").read_bytes() == b"results"
+    assert json.loads((folder / "study.json").read_text()) == {"title": "T"}
+
+
+def test_results_that_are_not_there_are_said(tmp_path):
+    with pytest.raises(StorageError, match="No such file"):
+        outcome.keep(tmp_path / "models" / "r", tmp_path / "blob", {}, {})
+    assert not (tmp_path / "models" / "r" / "results.safetensors").exists()

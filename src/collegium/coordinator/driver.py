@@ -17,7 +17,7 @@ from collegium.coordinator.spool import operation
 from collegium.coordinator.transition import Next, following, so_far
 from collegium.engine import run as course
 from collegium.engine.messages import Place
-from collegium.engine.round import Abandon, Close, Order, Tick
+from collegium.engine.round import Abandon, Close, Failed, Order, Tick
 from collegium.errors import CollegiumError, ConflictError, NotFound, StorageError
 from collegium.privacy.secagg_stand import Refused
 
@@ -87,9 +87,9 @@ def given_up(sums: Sums) -> Abandon | None:
 
 async def blame(means: Means, live: Live, sums: Sums) -> None:
     """Name in the run's events whom the protocol has found at fault."""
-    found, sums.blamed = sums.blamed, []
-    if events := [means.event(live, "blamed", f"{each.site}: {each.says}", each.site) for each in found]:
+    if events := [means.event(live, "blamed", f"{each.site}: {each.says}", each.site) for each in sums.blamed]:
         await means.store.commit(lambda c: records.tell_all(c, events))
+        del sums.blamed[: len(events)]  # not before it is written, and none that came meanwhile
         means.told(live, *events)
 
 
@@ -208,7 +208,7 @@ def departures(means: Means, live: Live) -> list[records.Event]:
 
 
 async def depart(means: Means, live: Live, site: str, says: str) -> None:
-    """A site leaves before it holds keys: the others make theirs without it."""
+    """A site leaves before it is asked anything: the others make keys, and end a round, without it."""
     event = means.event(live, "left", f"{site} left the run: {says}", site)
     async with live.lock:
         roster = live.roster | {site: live.roster[site]._replace(left=says or "it gave no reason")}
@@ -220,8 +220,11 @@ async def depart(means: Means, live: Live, site: str, says: str) -> None:
         await means.store.commit(left)
         live.roster = roster
         live.here.discard(site)
-        if live.secure and site in live.secure.machine.waiting:
+        if live.secure and (site in live.secure.machine.waiting or live.secure.phase == "upload"):
             await live.secure.feed(Refused(site, says[:500]))
+        if live.round and site in live.round.waiting:  # its steward or policy has said no since it took part
+            live.reasons[site] = roster[site].left
+            live.feed(Failed(site, live.reasons[site]))
         must = max(live.study.sites.minimum, live.study.quorum)
         if len(live.active) < must and live.status == "running":
             why = "; ".join(f"{name}: {member.left}" for name, member in sorted(roster.items()) if member.left)

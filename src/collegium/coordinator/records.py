@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, LargeBinary, String, and_, bindparam, exists, select
+from sqlalchemy import BigInteger, Connection, LargeBinary, String, and_, bindparam, case, exists, func, select
 
 from collegium.canonical import digest, task_digest
 from collegium.coordinator import logbook
@@ -227,6 +227,17 @@ def secure_rows(connection: Connection, run: str) -> dict[str, str]:
     return {row.name: row.text for row in connection.execute(found)}
 
 
+def refuse_gap(connection: Connection, run: str, before: Mapping[str, str]) -> None:
+    """Raise `ConflictError` where these rows are not those on the disk, told by number and stand.
+
+    The step before found no room, another process has made one, or the run is over: a step that builds on what is not there
+    would leave a phase whose messages are missing.
+    """
+    stand, count = connection.execute(STANDING, {"of_run": run}).one()
+    if (stand or "", count) != (before.get("stand", ""), len(before)):
+        raise ConflictError(f"run {run}: the secure sum does not stand where this step begins", hint="ask for work: it is said again")
+
+
 def sealed_for(connection: Connection, run: str, site: str, senders: Iterable[str]) -> dict[str, str]:
     """The sealed shares that these sites dealt to one of them, by row."""
     names = [f"bundle/{sender}/{site}" for sender in senders if sender != site]
@@ -235,6 +246,9 @@ def sealed_for(connection: Connection, run: str, site: str, senders: Iterable[st
 
 
 KEEP = s.secure.insert()
+STANDING = select(func.max(case((s.secure.c.name == "stand", s.secure.c.text))), func.count()).where(
+    s.secure.c.run == bindparam("of_run"), s.secure.c.name.notlike("bundle/%"), s.secure.c.name != "pins"
+)
 LET_GO = s.secure.delete().where(s.secure.c.run == bindparam("of_run"), s.secure.c.name == bindparam("of_name"))
 
 

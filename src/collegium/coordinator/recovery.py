@@ -130,7 +130,10 @@ def reopen(means: Means, live: Live, rows: Iterable[Any]) -> None:
     live.round, live.order = None, None
     for kept in (live.digests, live.held, live.reasons):
         kept.clear()
+    rows = list(rows)
     if live.abandoned or (live.secure and not live.secure.stands(live.kept.run, live.kept.shared.digest)):
+        if live.secure and not live.abandoned and rows:  # under other masks a site would answer with other bytes: it is asked anew
+            live.secure.failure = live.secure.failure or "the secure sum came to nothing before the coordinator stopped"
         live.nudge.set()
         return
     live.ask(means.clock())
@@ -141,6 +144,9 @@ def reopen(means: Means, live: Live, rows: Iterable[Any]) -> None:
             live.feed(Failed(row.site, live.reasons[row.site], bool(row.final)))
         else:
             live.feed(Answered(row.site, means.clock()))
+    for site, why in live.secure.refusals.items() if live.secure else ():
+        live.reasons.setdefault(site, why)
+        live.feed(Failed(site, why))
     if live.secure and live.secure.phase != "upload":  # the survivors were fixed
         live.closed = list(live.secure.machine.round["survivors"])
     if live.closed is not None and live.round:  # whose answers count was fixed before the crash

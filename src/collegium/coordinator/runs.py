@@ -41,6 +41,7 @@ class Runs:
     def __init__(self, means: Means) -> None:
         self.means = means
         self.live: dict[str, Live] = {}
+        self.beginning: dict[str, Live] = {}  # on their way to the disk
         self.over: dict[str, tuple[Reply, frozenset[str]]] = {}  # the last word of runs that are over, and who may hear it
         self.arrivals = Signal()  # a run has begun or goes on
         self.drivers: set[asyncio.Task[None]] = set()
@@ -103,11 +104,6 @@ class Runs:
         `brought` came with it; `first` is the digest of the file of first weights that this was.
         """
         live = await asyncio.to_thread(self.begin, study_digest, sites, brought)
-        if live.secure and (other := next((each for each in self.live.values() if each.digest == study_digest), None)):
-            raise ConflictError(
-                f"run {other.id} of this very study is under way: the keys of secure sums serve one run of a study at a time",
-                hint=f"wait for it, or end it: collegium study stop {other.id}",
-            )
         start = f"; training begins from weights that were brought, of digest {first}" if brought else ""
         event = self.means.event(live, "started", f"started with {len(sites)} sites: {', '.join(sorted(sites))}{start}")
 
@@ -118,13 +114,25 @@ class Runs:
             records.open_round(c, live.id, live.place, event.at)
 
         try:
+            self.refuse_second(live)
+            self.beginning[live.id] = live
             await self.means.store.commit(begun)
+            self.live[live.id] = live
         finally:
+            self.beginning.pop(live.id, None)
             self.means.blobs.unpin(live.kept.new)
-        self.live[live.id] = live
         self.means.told(live, event)
         self.go(live)
         return live.id
+
+    def refuse_second(self, live: Live) -> None:
+        """Raise `ConflictError` while another run of the same study makes secure sums here."""
+        others = [*self.live.values(), *self.beginning.values()] if live.secure else []
+        if other := next((each for each in others if each.digest == live.digest), None):
+            raise ConflictError(
+                f"run {other.id} of this very study is under way: the keys of secure sums serve one run of a study at a time",
+                hint=f"wait for it, or end it: collegium study stop {other.id}",
+            )
 
     def begin(self, study_digest: str, sites: Collection[str], brought: Mapping[str, T.Tree] = NONE) -> Live:
         """The first place of a run, its state kept; nothing is committed yet."""
@@ -176,6 +184,7 @@ class Runs:
         row = await asyncio.to_thread(self.means.store.read, lambda c: records.run_row(c, run))
         if row.status == "paused":
             live, rows = await asyncio.to_thread(recovery.take_up, self.means, run)
+            self.refuse_second(live)
             self.live[run] = live
             recovery.reopen(self.means, live, rows)
 
@@ -280,7 +289,12 @@ class Runs:
         for message in said if live and live.secure else ():
             assert live is not None
             assert live.secure is not None
-            if isinstance(message, dict) and message.get("kind") == "leave":
+            leaves = isinstance(message, dict) and message.get("kind") == "leave"
+            if left := live.roster[site].left:
+                if leaves:  # it did not hear that it was heard
+                    continue
+                raise ConflictError(f"site {site!r} has left the run: {left}", hint="it is asked again when the run is resumed")
+            if leaves:
                 await driver.depart(self.means, live, site, str(message.get("says"))[:2000])
                 continue
             if why := await live.secure.heard(site, message):

@@ -17,7 +17,7 @@ from collegium.coordinator import records
 from collegium.coordinator.store import Store
 from collegium.engine.messages import Place
 from collegium.engine.run import Run
-from collegium.errors import CollegiumError
+from collegium.errors import CollegiumError, IdentityError
 from collegium.privacy import secagg, secagg_coordinator
 from collegium.privacy.masks import Mask
 from collegium.privacy.secagg import Persist, Terms, canonical
@@ -81,6 +81,7 @@ class Sums:
 
     async def feed(self, event: Event, more: Mapping[str, str] | None = None) -> None:
         """Tell the machine what happened, and make its answer last before it is seen. Raises what the machine refuses."""
+        before = self.machine.rows
         self.machine, orders = secagg_coordinator.step(self.machine, event, now=self.now())
         machine, kept = self.machine, [order for order in orders if isinstance(order, Persist)]
         if not kept:
@@ -92,6 +93,7 @@ class Sums:
         number = self.steps
 
         def write(c: Connection) -> None:
+            records.refuse_gap(c, self.run, before)
             for order in kept:
                 records.change_secure(c, self.run, {**order.rows, **(more or {} if order is kept[0] else {})}, order.forget)
 
@@ -140,6 +142,11 @@ class Sums:
     def task(self, run: Run, shared: str) -> str:
         """The digest of the task that a place is: masks are bound to it."""
         return secagg.digests(run=self.run, study=self.study, place=run.place, layout=run.layout.document(), state=shared)[0]
+
+    @property
+    def refusals(self) -> dict[str, str]:
+        """The sites that will not send a vector in the present round, and why."""
+        return {site: self.machine.rows[f"refused/{site}"] for site in self.machine.who("refused")} if self.phase == "upload" else {}
 
     @property
     def absent(self) -> frozenset[str]:
@@ -224,8 +231,19 @@ class Sums:
                 self.outcast.add(site)
                 await self.feed(Refused(site, says[:500]))
                 return says[:500]
-        await self.feed(From(site, message_of(said)))
+        try:
+            await self.feed(From(site, message_of(said)))
+        except IdentityError as e:
+            await self.lied(site, str(e))
+            raise
         return ""
+
+    async def lied(self, site: str, says: str) -> None:
+        """Name a site that signed what it was not sent, once in a phase; nobody waits for another answer of it."""
+        if f"refused/{site}" not in self.machine.rows:
+            self.blamed.append(Blame(site, says))
+            await self.feed(Refused(site, says[:500]))
+            self.woken()
 
     def sealed(self, site: str) -> dict[str, str]:
         """The shares that were dealt to a site, from the database; none while none are owed. Blocks on the disk."""

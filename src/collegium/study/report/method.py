@@ -30,7 +30,7 @@ WORDS = {
     "p value": "How often chance alone would give a coefficient as far from nought as this one.",
     "Standard deviation": "How far values typically lie from their mean.",
     "Quantile": "The value that a given share of the rows does not exceed; the median is the 50 % quantile.",
-    "Secure aggregation": "Masks that let a coordinator read only the sum of the updates. Not part of this version.",
+    "Secure aggregation": "Masks that let a coordinator read only the sum of the updates.",
     "Differential privacy": "Noise that bounds what anybody can learn about one patient. Not part of this version.",
     "Study digest": "The fingerprint of the study: any change of a word in it gives another.",
 }
