@@ -1,5 +1,6 @@
 """Real processes over HTTPS against the same study in one process, and against the same study killed on the way."""
 
+import json
 import random
 import time
 
@@ -17,6 +18,8 @@ GLM = STUDY.format(method="{kind: glm, family: binomial}", more="held_out: {test
 NETWORK = STUDY.format(method="{kind: averaging, hidden: [4], rounds: 6, patience: 3}", more="")
 LARGE = STUDY.format(method="{kind: averaging, hidden: [600, 600], rounds: 3}", more="")  # its updates travel in chunks and files
 STATISTICS = STUDY.format(method="{kind: statistics, correlations: true}", more="")
+PLAIN = "privacy: {secure_aggregation: off, because: what holds under masks holds without}"
+SUMS = pytest.mark.parametrize("sums", ["", PLAIN], ids=["masked", "plain"])
 
 
 def same(found, wanted):
@@ -38,12 +41,22 @@ def expected(wanted, federation, study):
     return wanted[study]
 
 
-@pytest.mark.parametrize("study", [GLM, STATISTICS, NETWORK], ids=["glm", "statistics", "network"])
-def test_a_run_over_https_gives_the_bytes_of_a_run_in_one_process(tmp_path, study, wanted):
+@pytest.mark.parametrize("study", [GLM, STATISTICS, NETWORK, LARGE], ids=["glm", "statistics", "network", "large"])
+@SUMS
+def test_a_run_over_https_gives_the_bytes_of_a_run_in_one_process(tmp_path, study, sums, wanted):
     with Federation(tmp_path, SITES) as federation:
         federation.start_sites()
-        run = federation.network.start(federation.network.submit(study))
+        run = federation.network.start(federation.network.submit(f"{study}\n{sums}"))
         same(federation.finish(run), expected(wanted, federation, study))
+        for site in SITES:
+            assert all(entry["masked"] is not bool(sums) for entry in left(federation, site))
+            assert not list((federation.folder / site / "state" / "runs").rglob("masked*"))
+
+
+def left(federation, site):
+    """What a site has written into its ledger of vectors that left."""
+    entries = map(json.loads, (federation.folder / site / "state" / "ledger.jsonl").read_text().splitlines())
+    return [entry for entry in entries if entry["what"] == "sum"]
 
 
 @pytest.mark.parametrize("moment", ["", "applied:1:2"])
@@ -67,10 +80,11 @@ def test_a_run_that_begins_from_a_model_does_so_everywhere_alike(tmp_path, momen
 
 @pytest.mark.parametrize("state", ["asked", "spooled", "committed", "folded", "applied"])
 @pytest.mark.parametrize("where", ["0:1", "1:3"])
-def test_the_coordinator_may_die_in_any_state(tmp_path, state, where, wanted):
+@SUMS
+def test_the_coordinator_may_die_in_any_state(tmp_path, state, where, sums, wanted):
     with Federation(tmp_path, SITES, f"{state}:{where}") as federation:
         federation.start_sites()
-        run = federation.begin(GLM)
+        run = federation.begin(f"{GLM}\n{sums}")
         assert federation.died("hub"), f"the coordinator never reached {state} at {where}"
         federation.start_coordinator()
         federation.ready()
@@ -79,25 +93,27 @@ def test_the_coordinator_may_die_in_any_state(tmp_path, state, where, wanted):
 
 @pytest.mark.parametrize("doing", ["computing", "waiting"])
 @pytest.mark.parametrize("where", ["0:1", "1:3"])
-def test_a_site_may_die_in_any_state(tmp_path, doing, where, wanted):
+@SUMS
+def test_a_site_may_die_in_any_state(tmp_path, doing, where, sums, wanted):
     with Federation(tmp_path, SITES) as federation:
         federation.start_site("leeds", f"{doing}:{where}")
         federation.start_site("porto")
         federation.start_site("turku")
-        run = federation.network.start(federation.network.submit(GLM))
+        run = federation.network.start(federation.network.submit(f"{GLM}\n{sums}"))
         assert federation.died("leeds"), f"the site was never {doing} at {where}"
         federation.start_site("leeds")
         same(federation.finish(run), expected(wanted, federation, GLM))
 
 
 @pytest.mark.parametrize(("hub", "site"), [("spooled:1:2", ""), ("folded:1:2", ""), ("", "sending:1:2")])
-def test_large_updates_survive_too(tmp_path, hub, site, wanted):
+@SUMS
+def test_large_updates_survive_too(tmp_path, hub, site, sums, wanted):
     with Federation(tmp_path, SITES, hub) as federation:
         federation.start_sites()
         if site:
             federation.kill("leeds")
             federation.start_site("leeds", site)
-        run = federation.network.start(federation.network.submit(LARGE))
+        run = federation.network.start(federation.network.submit(f"{LARGE}\n{sums}"))
         name = "leeds" if site else "hub"
         assert federation.died(name, 120)
         federation.start_site(name) if site else federation.start_coordinator()

@@ -69,6 +69,7 @@ async def found(means: Means, live: Live) -> tuple[Order | None, float]:
         here, enough = frozenset(live.here) & live.active, live.enough(means.clock())
         wait_s = await sums.ask(live.kept.run, live.kept.shared.digest, live.active, here, enough)
         if wait_s is not None:
+            live.says = live.keyless
             return given_up(sums), wait_s
     order, wait_s = look(means, live)
     if isinstance(order, Close):
@@ -225,10 +226,9 @@ async def depart(means: Means, live: Live, site: str, says: str) -> None:
         if live.round and site in live.round.waiting:  # its steward or policy has said no since it took part
             live.reasons[site] = roster[site].left
             live.feed(Failed(site, live.reasons[site]))
-        must = max(live.study.sites.minimum, live.study.quorum)
-        if len(live.active) < must and live.status == "running":
+        if len(live.active) < live.fewest and live.status == "running":
             why = "; ".join(f"{name}: {member.left}" for name, member in sorted(roster.items()) if member.left)
-            await pause(means, live, f"{len(live.active)} of {len(roster)} sites are left, {must} must be: {why}{PAUSED}")
+            await pause(means, live, f"{len(live.active)} of {len(roster)} sites are left, {live.fewest} must be: {why}{PAUSED}")
     means.told(live, event)
     live.nudge.set()
 

@@ -153,12 +153,23 @@ class Live:
 
     def enough(self, now: float) -> bool:
         """Whether the keys of secure sums can be made: all sites that take part have called, or enough have and the rest is late."""
-        here, sites = len(self.here & self.active), self.study.sites
-        if here >= max(sites.minimum, self.study.quorum, 2):
-            self.enough_at = now if self.enough_at is None else self.enough_at
-            return here == len(self.active) or now >= self.enough_at + sites.grace_s
-        self.says = f"waits for sites: {here} of {len(self.active)} are here, {max(sites.minimum, self.study.quorum, 2)} must be"
-        return False
+        here = len(self.here & self.active)
+        if here < self.fewest:
+            return False
+        self.enough_at = now if self.enough_at is None else self.enough_at
+        return here == len(self.active) or now >= self.enough_at + self.study.sites.grace_s
+
+    @property
+    def fewest(self) -> int:
+        """How many sites must be here for the keys of secure sums to be made."""
+        return max(self.study.sites.minimum, self.study.quorum, 2)
+
+    @property
+    def keyless(self) -> str:
+        """Why no round is open yet under secure sums, in words."""
+        if self.secure and self.secure.absent:
+            return "the sites make keys for their secure sums"
+        return f"waits for sites: {len(self.here & self.active)} of {len(self.active)} are here, {self.fewest} must be"
 
     def reply(self, site: str, sealed: Mapping[str, str] | None = None) -> Reply | None:
         """What to tell a site now; None if there is nothing to do yet. `sealed` are shares that were dealt to it."""

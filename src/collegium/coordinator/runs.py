@@ -299,7 +299,7 @@ class Runs:
                 continue
             if why := await live.secure.heard(site, message):
                 event = self.means.event(live, "refused", f"{site} refuses: {why}", site)
-                await self.means.store.commit(lambda c, event=event: records.tell(c, event))  # type: ignore[misc]  # a bound default
+                await self.means.store.commit(partial(records.tell_all, events=[event]))
                 self.means.told(live, event)
                 live.reasons[site] = why
                 live.feed(Failed(site, why))

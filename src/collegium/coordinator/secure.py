@@ -2,11 +2,10 @@
 
 The machine (`privacy.secagg_coordinator`) goes through an epoch's setup, and through upload, signatures and shares of each round.
 Here its rows are written before anybody hears of what they say, its messages are handed to sites that ask for work, and
-`advance` brings it to where the run's driver wants it: a round opened, or the masks that are left on a sum known.
+`ask` and `opened` bring it to where the run's driver wants it: a round opened, or the masks that are left on a sum known.
 """
 
 import json
-import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
@@ -40,7 +39,6 @@ from collegium.privacy.secagg_stand import (
     Unmask,
 )
 
-log = logging.getLogger("collegium.coordinator.runs")
 UNDER_WAY = ("upload", "sign", "reveal", "opened")  # phases of a round
 SETUP = ("adverts", "bundles", "ready")
 FEW = 8  # rounds of an epoch after which it may be given up for a site that came late
@@ -185,15 +183,11 @@ class Sums:
 
     def stale(self, place: Place, here: frozenset[str]) -> bool:
         """Whether sites are here that the epoch leaves out, and it is time to make new keys for all."""
-        left_out = (
-            (here - self.machine.terms.pins.keys())
-            | (here & self.outcast)
-            | (here & self.machine.terms.pins.keys()) - {*self.machine.members}
-        )
+        left_out = (here - {*self.machine.members}) | (here & self.outcast)
         return bool(left_out) and (self.machine.stand.free >= FEW or place.round == 1)
 
     async def open(self, sites: frozenset[str]) -> None:
-        """A new epoch of keys among these sites, whose identity keys are `pins`."""
+        """A new epoch of keys among these sites."""
         terms = self.agree(sites)
         self.machine = replace(self.machine, terms=terms)
         self.outcast.clear()

@@ -1,8 +1,8 @@
 """Secure sums, the coordinator's memory: where an epoch and its round stand, and what opens one sum.
 
 Names of rows: `advert/SITE`, `dealt/SITE`, `ready/SITE`, `complaint/SITE`, `upload/SITE`, `signature/SITE`, `reveal/SITE`,
-`refused/SITE`, and `stand` and `round`. Rows named `bundle/FROM/TO` are many megabytes: the machine hands them out to be written
-and never holds them.
+`refused/SITE`, `last/SITE` (the last key index of which a vector of the site came), and `stand` and `round`. Rows named
+`bundle/FROM/TO` are many megabytes: the machine hands them out to be written and never holds them.
 """
 
 import json

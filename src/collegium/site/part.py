@@ -77,6 +77,8 @@ class Part:
         """Take part to the end: `finished`, `stopped`, `failed`, or `left` if this site cannot or may not take part."""
         try:
             status = self.answer_all()
+            if self.sums:  # whether the run is over or this site has left it
+                self.recorded(self.sums.leave)
             shutil.rmtree(self.cache.folder, ignore_errors=True)
             return status
         finally:
@@ -178,16 +180,12 @@ class Part:
 
     def heard(self, asked: Says) -> list[Says]:
         """What this site says to a message of the secure sum; where it finds a lie it refuses, and says so to everybody."""
+        if self.sums is None:
+            return [secure.refusal(IdentityError("a message of a secure sum came for a study that asks for none"))]
         try:
-            if self.sums is None:
-                raise IdentityError("a message of a secure sum came for a study that asks for none")
-            sums = self.sums
-            out: list[Says] = self.recorded(lambda: sums.hear(asked))
+            out: list[Says] = self.guarded(partial(self.sums.hear, asked))
             return out
-        except StorageError:
-            raise
-        except CollegiumError as e:
-            self.tell(trouble=f"refused: {e}")
+        except Unmasked as e:
             return [secure.refusal(e)]
 
     def answered(self, task: Says, state: Any, asked: Says | None) -> tuple[Says, Any]:
@@ -197,8 +195,7 @@ class Part:
             raise Left("identity", "a task of another study came under this run's name")
         ask, masks = self.masks(task, asked) if self.sums else (None, ())
         if isinstance(masks, str):  # answered before a restart: under the masks of then, or not at all
-            before = masks
-            told, vector = self.guarded(lambda: secure.kept(self.folder, before, task["layout"]))
+            told, vector = self.guarded(partial(secure.kept, self.folder, masks, task["layout"]))
             return self.sent(task, told, vector)
         path = self.kept(task) if int(task["state_bytes"]) > INLINE else ""
         while True:
@@ -223,17 +220,15 @@ class Part:
         if asked is None:
             raise Left("identity", "the coordinator asked for a plain vector, and the study wants secure sums")
         assert self.sums is not None
-        sums = self.sums
-        found: tuple[Any, Any] = self.guarded(lambda: sums.masks(asked, task))
+        found: tuple[Any, Any] = self.guarded(partial(self.sums.masks, asked, task))
         return found
 
     def burn(self, ask: Any, told: Says, vector: Any) -> None:
         """Keep the masked vector for as long as it may be asked for again, then use its keys up; only after that is it sent."""
         assert self.sums is not None
-        sums = self.sums
         if "spool" not in told:
-            self.recorded(lambda: secure.keep(self.folder, vector))
-        self.guarded(lambda: sums.burn(ask, str(told["digest"])))
+            self.recorded(partial(secure.keep, self.folder, vector))
+        self.guarded(partial(self.sums.burn, ask, str(told["digest"])))
 
     def guarded(self, step: Callable[[], Any]) -> Any:
         """A step of the secure sum. Raises `Unmasked` for what it refuses."""
@@ -345,8 +340,6 @@ class Part:
 
     def over(self, status: str, reply: Says) -> str:
         """Keep what came out of the run, and forget what was only needed during it."""
-        if self.sums:
-            self.recorded(self.sums.leave)
         if status == "finished" and reply.get("results"):
             folder = self.house.config.folder / "models" / self.run
             source = self.cache.fetch(self.house.link, str(reply["results"]), int(reply["results_bytes"]))
