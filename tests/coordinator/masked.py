@@ -1,8 +1,9 @@
 """Hospitals that take part in secure sums over an ASGI transport, as the agent does: with real vaults and the real machine."""
 
 import asyncio
+import contextlib
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,25 @@ class Masked(World):
         """The run's events, in words."""
         found = await self.operator.call("GET", f"/v1/runs/{run}/events")
         return [f"{event['kind']}: {event['says']}" for event in found["events"]]
+
+
+@contextlib.asynccontextmanager
+async def begun(folder: Path, hospitals: Mapping[str, type[Hospital]], **how: Any) -> AsyncIterator[tuple[Masked, list[Hospital], str]]:
+    """A run over these hospitals at a coordinator in a folder, both let go of at the end."""
+    world = Masked(folder / "hub", **how)
+    there = list[Hospital]()
+    try:
+        async with world.app.running():
+            for name, kind in hospitals.items():
+                there += await world.hospitals(name, kind=kind)
+            yield world, there, await world.begin(*there)
+    finally:
+        let_go(there)
+
+
+def honest(names: Iterable[str]) -> dict[str, type[Hospital]]:
+    """Hospitals that do as they should."""
+    return dict.fromkeys(names, Hospital)
 
 
 async def stepped(run: str, hospitals: Iterable[Hospital], until: Callable[[], bool]) -> None:

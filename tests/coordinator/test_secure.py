@@ -8,7 +8,7 @@ import pytest
 
 from collegium.coordinator import driver, records
 from collegium.errors import StudyError
-from tests.coordinator.masked import Hospital, Masked, bytes_of, let_go, stepped
+from tests.coordinator.masked import Hospital, Masked, begun, bytes_of, honest, let_go, stepped
 from tests.coordinator.world import Refused, equal, expected, in_loop, plan_of, served
 
 TRIO, FIVE = ("amber", "birch", "cedar"), ("amber", "birch", "cedar", "dover", "elgin")
@@ -22,17 +22,13 @@ def rows(world: Masked, run: str) -> dict[str, str]:
 @pytest.mark.parametrize("names", [TRIO, FIVE])
 @in_loop
 async def test_the_sum_is_the_plain_one_and_nothing_is_kept_of_how_it_was_hidden(tmp_path: Path, names: tuple[str, ...], size: int):
-    world = Masked(tmp_path / "hub", plan=plan_of(size))
-    async with world.app.running():
-        hospitals = await world.hospitals(*names)
-        run = await world.begin(*hospitals)
+    async with begun(tmp_path, honest(names), plan=plan_of(size)) as (world, hospitals, run):
         await served(run, *hospitals)
         assert equal(await world.results(run), expected(names, size))
         assert rows(world, run).keys() == {"stand"}
         told = await world.told(run)
         assert told[-1].startswith("finished")
         assert not [line for line in told if line.startswith(("blamed", "refused", "abandoned"))]
-    let_go(hospitals)
 
 
 class Watching(Hospital):
@@ -102,10 +98,7 @@ class Unwilling(Hospital):
 
 @in_loop
 async def test_a_round_that_a_needed_site_refuses_is_asked_again_and_then_the_run_rests(tmp_path: Path):
-    world = Masked(tmp_path / "hub")
-    async with world.app.running():
-        hospitals = [*await world.hospitals("amber", "birch"), *await world.hospitals("cedar", kind=Unwilling)]
-        run = await world.begin(*hospitals)
+    async with begun(tmp_path, honest(TRIO) | {"cedar": Unwilling}) as (world, hospitals, run):
         serving = [asyncio.ensure_future(each.serve(run)) for each in hospitals]
         found = await world.until(run, "paused")
         assert "cedar: it will not" in found["says"]
@@ -113,7 +106,6 @@ async def test_a_round_that_a_needed_site_refuses_is_asked_again_and_then_the_ru
         assert "refused: cedar refuses: it will not" in told
         assert sum(line.startswith("abandoned") for line in told) == driver.TRIES - 1
         await asyncio.gather(*serving)
-    let_go(hospitals)
 
 
 @in_loop

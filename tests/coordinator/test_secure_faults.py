@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 
 from collegium.coordinator import records, recovery
+from collegium.coordinator.live import Live
 from collegium.engine.messages import Answer, place_of
-from tests.coordinator.masked import Hospital, Masked, let_go, stepped
+from tests.coordinator.masked import Hospital, Masked, begun, honest, let_go, stepped
 from tests.coordinator.test_driver import Clock
 from tests.coordinator.world import Refused, equal, expected, in_loop, served
 
@@ -24,11 +26,8 @@ TRIO = FIVE[:3]
 async def test_a_sum_is_that_of_those_who_answered_and_who_dropped_out_comes_back(tmp_path: Path, uploads: bool):
     """Five sites, four of whom open a sum: elgin is gone after its upload, or before it."""
     clock = Clock()
-    world = Masked(tmp_path / "hub", clock=clock)
-    async with world.app.running():
-        hospitals = await world.hospitals(*FIVE)
+    async with begun(tmp_path, honest(FIVE), clock=clock) as (world, hospitals, run):
         *others, elgin = hospitals
-        run = await world.begin(*hospitals)
         live = world.app.runs.live[run]
         await stepped(run, hospitals, lambda: live.round is not None)
         await stepped(run, [elgin], lambda: not uploads or live.round.answered == {"elgin"})
@@ -45,7 +44,6 @@ async def test_a_sum_is_that_of_those_who_answered_and_who_dropped_out_comes_bac
         assert equal(found["count"], expected(survivors)["count"])
         assert equal(found["drift"], expected(FIVE)["drift"])
         assert not [line for line in await world.told(run) if line.startswith(("blamed", "abandoned"))]
-    let_go(hospitals)
 
 
 class Lying(Hospital):
@@ -90,11 +88,8 @@ async def test_who_sends_a_wrong_share_or_signature_is_named_and_the_sum_opens_w
 @in_loop
 async def test_what_is_out_of_turn_changes_nothing(tmp_path: Path):
     """Not of the protocol, of another epoch or round, or from a site that has left."""
-    world = Masked(tmp_path / "hub")
-    async with world.app.running():
-        hospitals = await world.hospitals(*FIVE)
+    async with begun(tmp_path, honest(FIVE)) as (world, hospitals, run):
         *others, elgin = hospitals
-        run = await world.begin(*hospitals)
         live = world.app.runs.live[run]
         leave = {"kind": "leave", "says": "its table does not fit"}
         for _ in range(2):  # the second time its answer was lost
@@ -130,32 +125,24 @@ async def test_what_is_out_of_turn_changes_nothing(tmp_path: Path):
         assert await world.told(run) == told
         await served(run, *others)
         assert equal((await world.results(run))["count"], expected(FIVE[:4])["count"])
-    let_go(hospitals)
 
 
 @in_loop
 async def test_who_leaves_in_the_middle_of_a_round_is_not_waited_for(tmp_path: Path):
-    world = Masked(tmp_path / "hub")
-    async with world.app.running():
-        hospitals = await world.hospitals(*FIVE)
+    async with begun(tmp_path, honest(FIVE)) as (world, hospitals, run):
         *others, elgin = hospitals
-        run = await world.begin(*hospitals)
         live = world.app.runs.live[run]
         await stepped(run, hospitals, lambda: live.round is not None)
         await elgin.work(run, secure=[{"kind": "leave", "says": "its policy has changed"}], wait_s=0)
         await asyncio.wait_for(stepped(run, others, lambda: live.place.stage == 1), 10)
         assert (await world.status(run))["rounds"][0]["answered"] == [*FIVE[:4]]
         assert sum(line.startswith("left: elgin") for line in await world.told(run)) == 1
-    let_go(hospitals)
 
 
 @in_loop
 async def test_who_leaves_for_good_instead_of_an_answer_is_left_out_of_the_next_rounds(tmp_path: Path):
-    world = Masked(tmp_path / "hub")
-    async with world.app.running():
-        hospitals = await world.hospitals(*FIVE)
+    async with begun(tmp_path, honest(FIVE)) as (world, hospitals, run):
         *others, elgin = hospitals
-        run = await world.begin(*hospitals)
         live = world.app.runs.live[run]
         await stepped(run, hospitals, lambda: live.round is not None)
         found, _ = await elgin.work(run, wait_s=0)
@@ -164,15 +151,11 @@ async def test_who_leaves_for_good_instead_of_an_answer_is_left_out_of_the_next_
         await served(run, *others)
         assert (await world.status(run))["left"] == {"elgin": "no such column"}
         assert np.array_equal((await world.results(run))["count"]["rows"], expected(FIVE[:4])["count"]["rows"])
-    let_go(hospitals)
 
 
 @in_loop
 async def test_of_several_starts_of_a_study_at_one_moment_one_counts(tmp_path: Path):
-    world = Masked(tmp_path / "hub")
-    async with world.app.running():
-        hospitals = await world.hospitals(*TRIO)
-        run = await world.begin(*hospitals)
+    async with begun(tmp_path, honest(TRIO)) as (world, hospitals, run):
         await world.operator.call("POST", f"/v1/runs/{run}/stop")
         found = await asyncio.gather(*(world.again(*hospitals) for _ in range(6)), return_exceptions=True)
         refused = [each for each in found if isinstance(each, Refused)]
@@ -181,36 +164,34 @@ async def test_of_several_starts_of_a_study_at_one_moment_one_counts(tmp_path: P
         assert f"collegium study stop {run}" in str(refused[0])
         await served(run, *hospitals)
         assert equal(await world.results(run), expected(TRIO))
-    let_go(hospitals)
+
+
+def stands(live: Live, phase: str) -> bool:
+    return live.secure is not None and live.secure.phase == phase
+
+
+def said(live: Live, kind: str, names: set[str]) -> bool:
+    return live.secure is not None and set(live.secure.machine.who(kind)) == names
 
 
 @in_loop
 async def test_the_runs_document_says_whose_part_in_the_keys_or_the_opening_is_missing(tmp_path: Path):
-    world = Masked(tmp_path / "hub")
-    async with world.app.running():
-        hospitals = await world.hospitals(*TRIO)
+    async with begun(tmp_path, honest(TRIO)) as (world, hospitals, run):
         amber, birch, _ = hospitals
-        run = await world.begin(*hospitals)
         live = world.app.runs.live[run]
         assert (await world.status(run))["waiting"] == [*TRIO]  # nobody has called
         await amber.work(run, wait_s=0)
         found = await world.until(run, "running", lambda found: found["waiting"] == ["birch", "cedar"])
-        for phase in ("adverts", "bundles", "ready", "sign"):
-            await stepped(run, hospitals, lambda phase=phase: live.secure.phase == phase)  # type: ignore[misc]  # a bound default
-            if phase == "sign":
-                await stepped(run, [amber], lambda: "signature/amber" in live.secure.machine.rows)
-                assert (await world.status(run))["waiting"] == ["birch", "cedar"]
-            else:
-                kind = {"adverts": "advert", "bundles": "dealt", "ready": "ready"}[phase]
-                await stepped(run, [amber, birch], lambda kind=kind: set(live.secure.machine.who(kind)) == {"amber", "birch"})  # type: ignore[misc]
-                assert (await world.status(run))["waiting"] == ["cedar"]
+        for phase, kind in {"adverts": "advert", "bundles": "dealt", "ready": "ready", "sign": "signature"}.items():
+            await stepped(run, hospitals, partial(stands, live, phase))
+            await stepped(run, [amber, birch], partial(said, live, kind, {"amber", "birch"}))
+            assert (await world.status(run))["waiting"] == ["cedar"]
         await world.operator.call("POST", f"/v1/runs/{run}/pause")
         assert (await world.status(run))["waiting"] == []
         await world.operator.call("POST", f"/v1/runs/{run}/resume")
         await served(run, *hospitals)
         found = await world.status(run)
         assert found["status"] == "finished"
-    let_go(hospitals)
 
 
 @in_loop

@@ -11,7 +11,7 @@ from collegium.coordinator import driver, records, store
 from collegium.engine.messages import Place
 from collegium.errors import ConflictError, StorageError
 from collegium.privacy.secagg_stand import Blame, Stop
-from tests.coordinator.masked import Hospital, Masked, let_go, stepped
+from tests.coordinator.masked import Hospital, Masked, begun, honest, let_go, stepped
 from tests.coordinator.world import Refused, equal, expected, in_loop, plan_of, served
 
 FIVE = ("amber", "birch", "cedar", "dover", "elgin")
@@ -137,10 +137,7 @@ async def test_where_the_disk_is_full_the_machine_stands_on_its_rows_and_goes_on
     tmp_path: Path, phase: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(driver, "RETRY_S", 0.05)
-    world = Masked(tmp_path / "hub", plan=plan_of(400))
-    async with world.app.running():
-        hospitals = await world.hospitals(*TRIO)
-        run = await world.begin(*hospitals)
+    async with begun(tmp_path, honest(TRIO), plan=plan_of(400)) as (world, hospitals, run):
         sums = world.app.runs.live[run].secure
         await stepped(run, hospitals, lambda: sums.phase == phase)
         await shrunk(world)
@@ -151,17 +148,13 @@ async def test_where_the_disk_is_full_the_machine_stands_on_its_rows_and_goes_on
         await shrunk(world, 1 << 30)
         await served(run, *hospitals)
         assert equal(await world.results(run), expected(TRIO, 400))
-    let_go(hospitals)
 
 
 @in_loop
 async def test_a_step_is_not_kept_without_the_one_it_builds_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The first finds no room, the second, which is small and already on its way, would."""
     monkeypatch.setattr(store, "GROUP", 1)
-    world = Masked(tmp_path / "hub")
-    async with world.app.running():
-        hospitals = await world.hospitals(*FIVE[:4])
-        run = await world.begin(*hospitals)
+    async with begun(tmp_path, honest(FIVE[:4])) as (world, hospitals, run):
         amber, birch, dover = hospitals[0], hospitals[1], hospitals[3]
         sums = world.app.runs.live[run].secure
         await stepped(run, [*hospitals, birch, dover], lambda: len(sums.machine.who("advert")) == 2)
@@ -178,15 +171,11 @@ async def test_a_step_is_not_kept_without_the_one_it_builds_on(tmp_path: Path, m
         await shrunk(world, 1 << 30)
         await served(run, *hospitals)
         assert equal(await world.results(run), expected(FIVE[:4]))
-    let_go(hospitals)
 
 
 @in_loop
 async def test_a_step_on_its_way_when_a_run_is_stopped_leaves_nothing_behind(tmp_path: Path):
-    world = Masked(tmp_path / "hub")
-    async with world.app.running():
-        hospitals = await world.hospitals(*TRIO)
-        run = await world.begin(*hospitals)
+    async with begun(tmp_path, honest(TRIO)) as (world, hospitals, run):
         sums = world.app.runs.live[run].secure
         await stepped(run, hospitals, lambda: sums.phase == "bundles")
         found, _ = await hospitals[0].work(run, wait_s=0)
@@ -196,16 +185,12 @@ async def test_a_step_on_its_way_when_a_run_is_stopped_leaves_nothing_behind(tmp
             await sums.heard("amber", dealt)
         names = world.app.means.store.read(lambda c: c.execute(select(store.secure.c.name)).scalars().all())
         assert list(names) == ["stand"]
-    let_go(hospitals)
 
 
 @in_loop
 async def test_who_is_at_fault_is_named_also_if_there_was_no_room_to_say_it_at_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(driver, "RETRY_S", 0.05)
-    world = Masked(tmp_path / "hub")
-    async with world.app.running():
-        hospitals = await world.hospitals(*TRIO)
-        run = await world.begin(*hospitals)
+    async with begun(tmp_path, honest(TRIO)) as (world, hospitals, run):
         live = world.app.runs.live[run]
         await shrunk(world)
         live.secure.blamed.append(Blame("cedar", "lied " * 2000))
@@ -214,4 +199,3 @@ async def test_who_is_at_fault_is_named_also_if_there_was_no_room_to_say_it_at_f
         await shrunk(world, 1 << 30)
         await served(run, *hospitals)
         assert len([line for line in await world.told(run) if line.startswith("blamed: cedar: lied")]) == 1
-    let_go(hospitals)
