@@ -23,6 +23,7 @@ import numpy as np
 
 from collegium import tree as T
 from collegium import wire
+from collegium.coordinator.writeback import Writeback
 from collegium.errors import NotFound, StorageError
 
 SMALL = 1 << 20  # frames and vectors up to this many bytes go into the database and into messages
@@ -109,11 +110,13 @@ class Blobs:
         draft, hasher = self.folder / f"tmp-{uuid.uuid4().hex}", blake3.blake3()
         try:
             with complaints(), draft.open("r+b" if self.reused(draft) else "xb", buffering=0) as out:
+                disk = Writeback(out.fileno())
                 for piece in ahead(pieces):
                     hasher.update(piece)
                     write_all(out.fileno(), piece)
+                    disk.wrote(len(piece))
                 out.truncate()
-                os.fsync(out.fileno())
+                disk.finish()
             digest = hasher.hexdigest()
             with self.lock, complaints():
                 self.pins[digest] += 1  # before it has its name: a sweep that runs now must not take it

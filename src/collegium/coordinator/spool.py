@@ -5,6 +5,7 @@ again before it counts, so no chunk needs an `fsync` of its own; the whole is fs
 file of a round that is over is written over by the next one, and removed when the run ends.
 """
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
@@ -14,8 +15,9 @@ from typing import Any
 import blake3
 
 from collegium.coordinator.blobs import Blobs, File, complaints, sync_folder
+from collegium.coordinator.writeback import Writeback
 from collegium.engine.messages import Place
-from collegium.errors import ConflictError, FrameError, UpdateError
+from collegium.errors import ConflictError, FrameError, StorageError, UpdateError
 from collegium.identity import CHUNK, vector_digest
 
 MANY = 512  # pieces handed to the system at once
@@ -42,6 +44,7 @@ class Upload:
                 self.recall()
             else:
                 os.posix_fallocate(self.handle, 0, nbytes)
+            self.disk = Writeback(self.handle)
 
     def __del__(self) -> None:
         if hasattr(self, "handle"):
@@ -77,10 +80,20 @@ class Upload:
         """Make the whole safe on the disk and give its digest. Raises `UpdateError` if chunks are missing."""
         if missing := [k for k in range(self.count) if k not in self.chunks]:
             raise UpdateError(f"chunk {missing[0]} of {self.count} is not here; upload it, then answer again")
-        with complaints():
-            os.fdatasync(self.handle)
-            sync_folder(self.path.parent)
+        try:
+            with complaints():
+                self.disk.finish()
+                sync_folder(self.path.parent)
+        except StorageError:  # nobody knows which bytes are lost: all come again
+            self.forget()
+            raise
         return vector_digest(self.chunks[k] for k in range(self.count))
+
+    def forget(self) -> None:
+        """None of the chunks counts any more."""
+        with contextlib.suppress(OSError):
+            self.notes.unlink(missing_ok=True)
+        self.chunks.clear()
 
     def tail(self, count: int) -> bytes:
         """The last bytes."""
@@ -107,7 +120,8 @@ class Chunk:
         for piece in pieces:
             self.own.update(piece)
         with complaints():
-            self.at = write_at(self.upload.handle, pieces, self.start + self.at) - self.start
+            before, self.at = self.at, write_at(self.upload.handle, pieces, self.start + self.at) - self.start
+            self.upload.disk.wrote(self.at - before)
 
     def finish(self, digest: str, rest: Sequence[Any] = ()) -> None:
         """Add the last bytes; the chunk is here if it is whole and has this digest, else `FrameError`."""
