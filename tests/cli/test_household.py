@@ -13,8 +13,9 @@ from collegium.cli.household import Household
 from collegium.errors import RunError
 
 CODE = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests under nohup ignores it, and so would this process
 from collegium.cli.household import Household
 with Household(Path(sys.argv[1]), "Trial") as house:
     house.open()
