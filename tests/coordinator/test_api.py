@@ -25,6 +25,9 @@ async def test_what_makes_no_sense_is_refused_in_words(tmp_path: Path):
         (leeds,) = await world.join("leeds")
         good = {"run": "", "serving": [], "answer": None, "line": None, "wait_s": 0}
         bad = [b"", b"\xff\xff\xff\xff", pack([]), pack(good | {"run": 5}), pack(good | {"wait_s": "1"}), pack({"run": ""})]
+        bad += [
+            pack(good | {"secure": [], "log": log}) for log in ({"seen": [1]}, {"seen": ["1"], "since": 0}, {"seen": [], "since": "0"}, [])
+        ]
         for body in bad:
             with pytest.raises(Refused) as e:
                 await leeds.send(leeds.signed("POST", "/v1/work", body, kind=PACKED))

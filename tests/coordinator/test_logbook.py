@@ -37,7 +37,7 @@ def grow(store: s.Store, count: int) -> None:
 
 def of(world: World) -> list[dict[str, Any]]:
     """All entries of a coordinator's log."""
-    return [json.loads(text) for text in world.app.logbook.entries(0, 1000)]
+    return [json.loads(text) for text in world.app.means.logbook.entries(0, 1000)]
 
 
 def checked(document: dict[str, Any], seen: dict[int, bytes]) -> merkle.Checkpoint:
@@ -201,7 +201,7 @@ async def test_a_site_finds_its_task_and_its_update_in_the_log(tmp_path: Path):
         run = await world.start(*sites)
         found, frame = await sites[0].once(run)
         task = found["task"]
-        mine = world.app.logbook.for_site([0], site="amber", run=run)
+        mine = world.app.means.logbook.for_site([0], site="amber", run=run)
         (opened,) = (json.loads(one["leaf"]) for one in mine["own"] if '"task"' in one["leaf"])
         assert opened["digest"] == task_digest(task)
         answer, vector = await sites[0].update(task, frame)

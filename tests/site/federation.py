@@ -52,7 +52,11 @@ class Federation:
         self.key = founding.init(self.folder, self.url, "Test")
         self.root = (self.folder / "tls-root.pem").read_text()
         self.server: uvicorn.Server | None = None
-        self.operator = self.link(founding.read_key(self.folder / "operator.key"))
+        self.operator = self.called()
+
+    def called(self) -> Link:
+        """The operator's line, which ends with the server."""
+        return self.link(founding.read_key(self.folder / "operator.key"))
 
     def link(self, key: identity.Key) -> Link:
         return Link(Dialler(target(self.url), root=self.root), key, self.key.public)
@@ -63,13 +67,15 @@ class Federation:
             built, host=self.host, port=self.port, log_level="error", timeout_graceful_shutdown=1,
             ssl_certfile=self.folder / "tls.pem", ssl_keyfile=self.folder / "tls.key", lifespan="on", ws="none",
         )  # fmt: skip
-        self.server = uvicorn.Server(settings)
+        self.operator.close()
+        self.operator, self.server = self.called(), uvicorn.Server(settings)
         self.thread = threading.Thread(target=self.server.run, daemon=True)
         self.thread.start()
         until(lambda: self.server.started)
 
     def stop(self) -> None:
         if self.server:
+            self.operator.close()
             self.server.config.app.hush()
             self.server.should_exit = True
             self.thread.join()

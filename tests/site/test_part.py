@@ -17,8 +17,10 @@ from collegium.site.frames import receive, send
 from collegium.site.ledger import Ledger, entries
 from collegium.site.part import House, Part
 from collegium.site.pipe import Child
+from collegium.site.witness import Witness
 from collegium.study import manifest, participants
 from tests.site.federation import POLICY, STUDY
+from tests.site.keeper import HUB, Keeper
 
 MANIFEST = json.loads(manifest.signed(manifest.read(STUDY)))
 DIGEST = hashlib.sha256(canonical(MANIFEST)).hexdigest()
@@ -43,14 +45,15 @@ class Coordinator:
     """Says what a test wrote down, and keeps what it was handed."""
 
     def __init__(self, *replies):
-        self.replies, self.handed, self.stop = list(replies), [], threading.Event()
+        self.replies, self.handed, self.stop, self.log = list(replies), [], threading.Event(), Keeper(3)
 
     def work(self, message, payload=b""):
         self.handed.append((message["answer"], bytes(payload), message["line"]))
         reply = self.replies.pop(0) if self.replies else {"status": "stopped", "says": ""}
         if isinstance(reply, Exception):
             raise reply
-        return reply, b"abc"
+        own = [self.log.task(reply["task"])] if reply.get("task") else []
+        return {"log": self.log.answer(message["log"], *own), **reply} if "log" in message else reply, b"abc"
 
     def steadily(self, call):
         return call()
@@ -99,8 +102,9 @@ def site(tmp_path, monkeypatch):
     go.set()
 
     def made(link, start, **offer):
-        told = []
-        house = House(Config(tmp_path, "https://h", "ab" * 32, "leeds"), link, ledger, go, start, lambda run, facts: told.append(facts))
+        told, settings = [], Config(tmp_path, "https://h", HUB.public, "leeds")
+        witness = Witness(tmp_path, HUB.public, "leeds", config.key_of(tmp_path).public)
+        house = House(settings, link, ledger, witness, go, start, lambda run, facts: told.append(facts))
         return Part(house, OFFER | {"participants": participants.as_document(listed)} | offer), told
 
     made.ledger, made.folder = ledger, tmp_path
@@ -127,10 +131,39 @@ def test_an_answer_is_recorded_before_it_is_handed_in(site):
     link = Coordinator(GO)
     part, _ = site(link, working(ANSWER))
     assert part.follow() == "stopped"
-    (_, first, _), (answer, vector, _) = link.handed
+    (_, first, _), (answer, vector, _), _ = link.handed
     assert first == b""
     assert (answer["digest"], answer["place"], vector) == ("cd" * 32, [0, 1, 1, "sum"], b"12345678")
     assert [entry["what"] for entry in entries(site.ledger.path)] == ["form", "sum"]
+
+
+def test_a_task_that_the_log_does_not_hold_is_not_computed(site):
+    link = Coordinator(GO)
+    link.log.task = lambda task: link.log.add(actor="coordinator", action="task", run="r", place=task["place"], digest="another")
+    part, told = site(link, working())
+    assert part.follow() == "left"
+    assert [(answer["failure"], answer["final"]) for answer, _, _ in link.handed if answer] == [("identity", True)]
+    assert "others may have been asked another" in told[-1]["says"]
+    again, told = site(Coordinator(GO), working())
+    assert again.follow() == "left"
+    assert "answers nothing more" in told[-1]["says"]
+
+
+def test_the_last_update_is_looked_for_in_the_log_when_the_run_is_over(site):
+    link = Coordinator(GO, {"status": "stopped", "says": "", "task": None})
+    part, told = site(link, working(ANSWER))
+    work = link.work
+
+    def altered(message, payload=b""):
+        if message["answer"]:
+            link.log.update("ef" * 32, run="r")
+        own = [len(link.log.entries) - 1] if not link.replies else []
+        reply, state = work(message, payload)
+        return reply | {"log": link.log.answer(message["log"], *own)} if own and "log" in message else reply, state
+
+    link.work = altered
+    assert part.follow() == "stopped"
+    assert "another update of this site than it sent" in told[-1]["trouble"]
 
 
 def test_an_answer_that_is_not_taken_is_not_handed_in_again(site):
@@ -164,7 +197,7 @@ def test_a_line_is_handed_in_where_the_policy_publishes_it_and_kept_where_not(si
     link = Coordinator(GO)
     part, _ = site(link, working(with_line))
     part.follow()
-    assert [line for _, _, line in link.handed] == [None, {"gain": "0.1"}]
+    assert [line for _, _, line in link.handed] == [None, {"gain": "0.1"}, None]
     (site.folder / "policy.yaml").write_text(POLICY.replace("publish_line: true", "publish_line: false"))
     link = Coordinator(GO)
     part, _ = site(link, working(with_line))

@@ -8,74 +8,20 @@ from typing import Any
 import pytest
 
 from collegium import identity, merkle
-from collegium.canonical import canonical, task_digest
 from collegium.coordinator import logbook
 from collegium.coordinator import store as s
 from collegium.errors import IdentityError, StorageError
 from collegium.merkle import Checkpoint
 from collegium.site import witness as w
+from collegium.site.ledger import Ledger
 from collegium.site.witness import Asked, Witness
+from tests.site.keeper import HUB, Keeper, entry
 
-HUB, LEEDS = identity.key(b"h" * 32), identity.key(b"l" * 32)
+LEEDS = identity.key(b"l" * 32)
 DAY = 24 * 3600
 TASK: dict[str, Any] = {
     "run": "r1", "study": "s1", "place": [0, 1, 1, "sum"], "layout": {"leaves": []}, "state": "aa", "state_bytes": 8, "counted": None,
 }  # fmt: skip
-
-
-def entry(seq: int, **facts: Any) -> bytes:
-    return canonical({"type": "collegium/log/1", "seq": seq, "time": 100 + seq, "before": 99 + seq, **facts})
-
-
-class Keeper:
-    """A coordinator's log in memory, whose keeper may do with it what it likes."""
-
-    def __init__(self, count: int = 0, entries: list[bytes] | None = None, key: identity.Key = HUB) -> None:
-        self.key, self.entries, self.nodes = key, [], dict[tuple[int, int], bytes]()
-        self.origin = logbook.origin(HUB.public)
-        for one in entries if entries is not None else [entry(n, actor="york", action="update", site="york") for n in range(count)]:
-            self.put(one)
-
-    def put(self, text: bytes) -> None:
-        seq = len(self.entries)
-        for level, digest in enumerate(merkle.completed(merkle.leaf(text), seq, lambda *at: self.nodes[at])):
-            self.nodes[level, seq >> level] = digest
-        self.entries.append(text)
-
-    def forked(self, entries: list[bytes], at: int) -> "Keeper":
-        """Another history, the same up to `at`."""
-        other = Keeper()
-        other.entries = self.entries[:at]
-        other.nodes = {(level, index): h for (level, index), h in self.nodes.items() if (index + 1) << level <= at}
-        for one in entries[at:]:
-            other.put(one)
-        return other
-
-    def add(self, **facts: Any) -> int:
-        self.put(entry(len(self.entries), **facts))
-        return len(self.entries) - 1
-
-    def task(self, task: dict[str, Any]) -> int:
-        return self.add(actor="coordinator", action="task", run=task["run"], place=task["place"], digest=task_digest(task))
-
-    def update(self, digest: str, run: str = "r1", place: Any = (0, 1, 1, "sum"), **more: Any) -> int:
-        return self.add(actor="leeds", action="update", site="leeds", run=run, place=list(place), digest=digest, **more)
-
-    def note(self, size: int | None = None) -> str:
-        size = len(self.entries) if size is None else size
-        found = Checkpoint(self.origin, size, merkle.root(lambda *at: self.nodes[at], size))
-        return merkle.sign(found, self.key.public, self.key.sign)
-
-    def show(self, asked: Asked, *own: int, size: int | None = None) -> dict[str, Any]:
-        """What a site is given, over the wire."""
-        new = len(self.entries) if size is None else size
-        read = lambda *at: self.nodes[at]
-        document = {
-            "note": self.note(new),
-            "consistency": [[h.hex() for h in merkle.consistency(read, old, new)] if old <= new else [] for old in sorted(asked.heads)],
-            "own": [{"seq": n, "leaf": self.entries[n].decode(), "proof": [h.hex() for h in merkle.inclusion(read, n, new)]} for n in own],
-        }
-        return dict(json.loads(json.dumps(document)))
 
 
 class Now:
@@ -259,7 +205,7 @@ def test_a_log_that_stands_still_for_a_day_is_warned_about(tmp_path: Path, caplo
         (lambda d: d | {"own": [{"seq": 1}]}, "not in its form"),
         (lambda d: d | {"own": [{"seq": 1, "leaf": "[1]", "proof": []}]}, "not in its form"),
         (lambda d: {}, "not in its form"),
-        (lambda d: None, "not in its form"),
+        (lambda d: None, "shows nothing of its log"),
         (lambda d: "log", "not in its form"),
     ],
 )
@@ -279,13 +225,25 @@ def test_an_update_that_was_sent_is_found_in_the_log(tmp_path: Path):
     site.sent("r1", TASK["place"], "d1")
     mine = keeper.update("d1")
     after = TASK | {"place": [0, 2, 1, "sum"], "counted": TASK["place"]}
-    again = watching(tmp_path)  # the agent was restarted in between
-    look(again, keeper, mine, keeper.task(after), task=after)
-    assert again.kept.owed == {}
-    assert watching(tmp_path).head != again.head  # nothing follows from it yet
-    again.sent("r1", after["place"], "d2")
-    assert watching(tmp_path).head == again.head
-    assert list(watching(tmp_path).kept.owed) == ['r1 [0, 2, 1, "sum"]']
+    look(site, keeper, mine, keeper.task(after), task=after)
+    assert site.kept.owed == {}
+    assert watching(tmp_path).head == site.head
+
+
+def test_what_left_before_a_restart_is_found_in_the_ledger(tmp_path: Path):
+    keeper, site = Keeper(4), watching(tmp_path)
+    look(site, keeper)
+    book = Ledger(tmp_path / "state" / "ledger.jsonl")
+    book.append("sum", run="r1", place=TASK["place"], digest="d1")
+    book.append("sum", run="r1", place=[0, 2, 1, "sum"], digest="d3")
+    book.append("failure", run="r1", place=TASK["place"], code="storage")
+    book.close()
+    again = watching(tmp_path)
+    again.sent("r1", TASK["place"], "d2")  # computed anew: what was handed in before counts all the same
+    look(again, keeper, keeper.update("d1"))
+    look(again, keeper, keeper.add(actor="leeds", action="failure", site="leeds", run="r1", place=TASK["place"], failure="storage"))
+    with pytest.raises(IdentityError, match="another update of this site"):
+        look(again, keeper, keeper.update("d1", place=(0, 2, 1, "sum")))
 
 
 def test_an_update_that_was_counted_and_is_not_in_the_log_is_missed(tmp_path: Path):
@@ -341,9 +299,68 @@ def test_what_was_before_this_site_remembers_is_left_alone(tmp_path: Path):
     old = keeper.update("from an earlier life")
     site = watching(tmp_path)
     look(site, keeper, old)
-    asked = site.ask("r1")
+    asked = site.ask("r1", now=True)
     assert asked.since == 5
     site.check(keeper.show(asked, old), asked)
+
+
+def test_the_entries_of_fast_rounds_are_looked_at_together(tmp_path: Path):
+    keeper, now = Keeper(4), Now()
+    site = watching(tmp_path, now)
+    look(site, keeper)
+    assert site.ask("r1").document() == {"seen": [4], "since": None}
+    assert site.ask("r2").since == 4
+    now.at += w.EVERY_S
+    assert site.ask("r1").since == 4
+
+
+def mark(keeper: Keeper, size: int) -> str:
+    return logbook.marked(size, merkle.root(lambda *at: keeper.nodes[at], size))
+
+
+def between(keeper: Keeper, asked: Asked, size: int) -> dict[str, Any]:
+    """What a site is given with a root of `size`, which it may have seen or not."""
+    read = lambda *at: keeper.nodes[at]
+    proofs = [[h.hex() for h in merkle.consistency(read, *sorted((old, size)))] for old in sorted(asked.heads)]
+    return {"note": keeper.note(size), "consistency": proofs, "own": []}
+
+
+def test_a_root_of_the_history_that_this_site_saw_is_signed_whether_older_or_newer(tmp_path: Path):
+    keeper, site = Keeper(20), watching(tmp_path)
+    first = site.ask("r1")
+    site.vouch(between(keeper, first, 6), first, mark(keeper, 6))  # the first that it sees of the log
+    asked = site.ask("r1")
+    site.vouch(between(keeper, asked, 9), asked, mark(keeper, 9))
+    look(site, keeper)
+    late = site.ask("r1")
+    site.vouch(between(keeper, late, 12), late, mark(keeper, 12))
+    assert site.head == Checkpoint(keeper.origin, 20, merkle.root(lambda *at: keeper.nodes[at], 20))
+    site.vouch(between(keeper, late, 20), late, mark(keeper, 20))
+
+
+@pytest.mark.parametrize("size", [9, 20, 30])
+def test_a_root_of_another_history_is_not_signed_and_kept_as_evidence(tmp_path: Path, size: int):
+    """A coordinator that tells two halves of the sites two histories needs a quorum on one root; no honest site signs the other."""
+    keeper, site = Keeper(20), watching(tmp_path)
+    look(site, keeper)
+    lie = Keeper(entries=[*altered(keeper.entries, 4, "modified"), *[b"{}"] * 10])
+    asked = site.ask("r1")
+    with pytest.raises(IdentityError, match=r"rewritten|two different logs"):
+        site.vouch(between(lie, asked, size), asked, mark(lie, size))
+    assert site.refused
+    with pytest.raises(IdentityError, match="answers nothing more"):
+        site.vouch(between(keeper, asked, size if size < 30 else 20), asked, mark(keeper, 20))
+    assert (tmp_path / "state" / "log-evidence-1.json").exists()
+
+
+def test_a_root_without_its_log_is_not_signed_and_proves_nothing(tmp_path: Path):
+    keeper, site = Keeper(20), watching(tmp_path)
+    look(site, keeper)
+    asked = site.ask("r1")
+    for root, document in (("", between(keeper, asked, 9)), (mark(keeper, 10), between(keeper, asked, 9)), (mark(keeper, 9), None)):
+        with pytest.raises(IdentityError):
+            site.vouch(document, asked, root)
+    assert not site.refused
 
 
 def test_a_key_that_joined_in_this_sites_name_is_noticed(tmp_path: Path):
@@ -469,12 +486,16 @@ def test_the_coordinators_own_documents_are_believed(tmp_path: Path):
                 site.sent("r1", [0, number, 1, "sum"], f"d{number}")
             facts = {"run": "r1", "place": [0, number, 1, "sum"], "site": "leeds" if number % 3 == 0 else "york", "digest": f"d{number}"}
             store.write(lambda c, facts=facts: logbook.append(c, 5, facts["site"], "update", **facts))
-            asked = site.ask("r1")
+            asked = site.ask("r1", now=True)
             document = book.for_site(**asked.document(), site="leeds", run="r1")
             assert len(document["own"]) == (number % 3 == 0)
             site.check(json.loads(json.dumps(document)), asked)
             assert site.head is not None
             assert site.head.size == number + 1
         assert site.kept.owed == {}
+        earlier = "12:" + book.mark().partition(":")[2]
+        with pytest.raises(IdentityError, match="is not the one of the log"):
+            site.vouch(book.at(earlier, [30]), site.ask("r1"), earlier)
+        site.vouch(book.at(book.mark(), [30]), site.ask("r1"), book.mark())
     finally:
         store.close()

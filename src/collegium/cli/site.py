@@ -70,6 +70,7 @@ def told(screen: Screen, folder: str | None) -> None:
         ("federation", f"{found['federation']} at {found['coordinator']}"),
         ("agent", now),
         ("last answer of the coordinator", found["contact"]),
+        ("seen of its log", f"{found['log']:,} entries"),
         ("trouble", found["trouble"] or "none"),
         ("waits for the data steward", waiting(found["invitations"])),
         ("fingerprint, to read out", found["fingerprint"]),

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
-from collegium.canonical import pack, unpack
+from collegium.canonical import unpack
 from collegium.coordinator import participation, stewards
 from collegium.coordinator.auth import BINARY, JSON, PACKED, Busy, Call, Door
 from collegium.coordinator.blobs import Frame
@@ -22,7 +22,6 @@ from collegium.identity import digest
 PIECE = 256 << 10  # bytes of a large body that are in memory at once, for each site
 WAIT_S = 25  # a request is held so long at most: proxies cut longer ones
 MAX_LINE = 1 << 16
-NOTHING = pack({})
 
 
 class Answer(NamedTuple):
@@ -34,6 +33,13 @@ class Answer(NamedTuple):
     kind: str
 
 
+class Look(NamedTuple):
+    """What a site wants to see of the log: that it goes on from the sizes that it has seen, and what is about the site `since`."""
+
+    seen: list[int]
+    since: int | None
+
+
 Handler = Callable[[Call], Awaitable[Answer | None]]  # None: it has sent its response itself
 
 
@@ -41,6 +47,16 @@ def as_json(value: Any, status: int = 200) -> Answer:
     """A JSON answer."""
     body = json.dumps(value).encode()
     return Answer(status, body, digest(body), JSON)
+
+
+def look_of(asked: Any) -> Look | None:
+    """The wish in a call for work. Raises `FrameError`."""
+    match asked:
+        case None:
+            return None
+        case {"seen": [*seen], "since": (int() | None) as since} if all(type(size) is int for size in seen):
+            return Look(seen, since)
+    raise FrameError("`log` in a call for work holds {seen, since}: numbers of entries")
 
 
 def packed(reply: Reply) -> Answer:
@@ -88,12 +104,12 @@ class Api:
                 pass
             case _:
                 raise FrameError("a call for work holds {run, serving, answer, line, wait_s, secure}")
-        site, wait = call.caller.name, min(max(wait_s, 0), WAIT_S)
+        site, wait, look = call.caller.name, min(max(wait_s, 0), WAIT_S), look_of(message.get("log"))
         if not run:
             undecided = message.get("waiting", [])
             held = [str(each) for each in undecided] if isinstance(undecided, list) else []
             await stewards.note(self.runs, site, held)
-            return await self.offer(site, [str(each) for each in serving], held, wait)
+            return packed(await self.logged(await self.offer(site, [str(each) for each in serving], held, wait), site, "", look))
         live = self.runs.member(run, site)
         if answer is not None:
             given = answer_of(answer)
@@ -107,24 +123,33 @@ class Api:
             await self.runs.note_line(run, site, line_text(line))
         reply = await self.runs.next(run, site, wait)
         self.refuse_last()
-        return packed(reply)
+        return packed(await self.logged(reply, site, run, look))
+
+    async def logged(self, reply: Reply, site: str, run: str, look: Look | None) -> Reply:
+        """A reply, and beside it what the site wants to see of the log: as it is now, or as it was at the mark that it is to sign."""
+        book, mark = self.runs.means.logbook, (reply.message.get("secure") or {}).get("root")
+        if look and mark:
+            shown = await asyncio.to_thread(book.at, mark, look.seen)
+        elif look and look.since is not None:
+            shown = await asyncio.to_thread(book.for_site, look.seen, site=site, run=run, since=look.since)
+        else:
+            return reply
+        return Reply({**reply.message, "log": shown}, reply.inside)
 
     def refuse_last(self) -> None:
         """What waits at the end is sent away, so that it comes again to the next start: its answer is committed."""
         if self.runs.closing:
             raise Busy("the coordinator is stopping; ask again in a moment")
 
-    async def offer(self, site: str, serving: list[str], held: list[str], wait_s: float) -> Answer:
+    async def offer(self, site: str, serving: list[str], held: list[str], wait_s: float) -> Reply:
         """A run that wants this site; or which of the runs that it holds for its steward are over."""
         live = await self.runs.offer(site, serving, wait_s)
         self.refuse_last()
         if live is None:
             gone = [run for run in held if run not in self.runs.live]
-            body = pack({"over": gone}) if gone else NOTHING
-            return Answer(200, body, digest(body), PACKED)
+            return Reply({"over": gone} if gone else {})
         who = await asyncio.to_thread(self.members.store.read, lambda c: participation.offered(c, live.digest, live.roster))
-        body = pack({"run": live.id, "study": live.digest, "manifest": live.study.model_dump(mode="json"), **who.document()})
-        return Answer(200, body, digest(body), PACKED)
+        return Reply({"run": live.id, "study": live.digest, "manifest": live.study.model_dump(mode="json"), **who.document()})
 
     async def chunks(self, call: Call) -> Answer:
         """Which chunks of an upload are here."""

@@ -40,8 +40,7 @@ class App:
         self.runs = Runs(means)
         self.door = Door(key, boot, self.members)
         self.api = api.Api(self.runs, self.members, self.door, settings.title, root)
-        self.logbook = Logbook(means.store, key)
-        self.people = people.build(self.runs, self.members, settings, self.logbook)
+        self.people = people.build(self.runs, self.members, settings, means.logbook)
         auth.refuse_undeclared([*self.api.handlers, *people.routes(self.people)])
         self.settings = settings
         self.pulse: asyncio.Task[None] | None = None
@@ -197,5 +196,6 @@ def build(
     store = s.open_folder(folder)
     blobs = Blobs(folder / "blobs", **({"free": free} if free else {}))
     clocks: dict[str, Any] = {name: value for name, value in (("clock", clock), ("now", now)) if value}
-    means = Means(store, blobs, Spool(folder / "spool", blobs), plan, reached=reached, tell=tell, **clocks)
+    logbook = Logbook(store, founding.key(folder))
+    means = Means(store, blobs, Spool(folder / "spool", blobs), plan, logbook, reached=reached, tell=tell, **clocks)
     return App(folder, means, secrets.token_hex(8))

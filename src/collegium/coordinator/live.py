@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from collegium import tree as T
@@ -29,11 +30,20 @@ class Member(NamedTuple):
     left: str = ""
 
 
-class Reply(NamedTuple):
-    """A response's body and its digest: the same for many sites, so computed once."""
+@dataclass(frozen=True)
+class Reply:
+    """What sites are told, and an array beside it; packed once, for it is the same for many."""
 
-    body: bytes
-    digest: str
+    message: Mapping[str, Any]
+    inside: bytes = b""
+
+    @cached_property
+    def body(self) -> bytes:
+        return pack(self.message, self.inside)
+
+    @cached_property
+    def digest(self) -> str:
+        return digest(self.body)
 
 
 class Signal:
@@ -196,8 +206,7 @@ class Live:
         shared = self.kept.shared
         task = Task(self.id, self.digest, self.place, self.kept.run.layout, shared.digest, shared.nbytes, counted)
         inside = shared.body if shared.body is not None and shared.nbytes <= SMALL else b""
-        body = pack({"status": "running", "says": self.says, "task": document(task)} | ({"secure": said} if said else {}), inside)
-        return Reply(body, digest(body))
+        return Reply({"status": "running", "says": self.says, "task": document(task)} | ({"secure": said} if said else {}), inside)
 
     def closing(self) -> Reply:
         """The last word of a run."""
@@ -213,8 +222,7 @@ def says(status: str, sentence: str, results: Frame | None = None, secure: Mappi
     message: dict[str, Any] = {"status": status, "says": sentence, "task": None} | ({"secure": secure} if secure else {})
     if results:
         message |= {"results": results.digest, "results_bytes": results.nbytes}
-    body = pack(message)
-    return Reply(body, digest(body))
+    return Reply(message)
 
 
 def roster_text(roster: Mapping[str, Member]) -> str:

@@ -84,7 +84,7 @@ MINE = Quick(
         f"ORDER BY seq DESC LIMIT {FEW}"
     )
 )
-ASKED = Quick(text("SELECT seq FROM entry WHERE run = :of_run AND action = 'task' ORDER BY seq DESC LIMIT 1"))
+ASKED = Quick(text("SELECT seq FROM entry WHERE run = :of_run AND action = 'task' ORDER BY seq DESC LIMIT 3"))
 
 
 def origin(public: str) -> str:
@@ -135,7 +135,7 @@ def own(connection: Connection, site: str, run: str, since: int) -> list[int]:
 
 
 def asked(connection: Connection, run: str) -> list[int]:
-    """The number of the entry that opened a run's present round, if there is one."""
+    """The numbers of the entries that opened a run's last rounds: the next may be there before those who wait hear of it."""
     return [seq for (seq,) in ASKED(connection, of_run=run)]
 
 
@@ -154,6 +154,10 @@ class Logbook:
     def checkpoint(self, at: int | None = None) -> str:
         """The signed note of the present size, or of an earlier one. Raises `NotFound` for a size that was not reached."""
         return self.store.read(lambda c: self.note(c, self.reached(c, at)))
+
+    def mark(self) -> str:
+        """The present size and root, as sites sign them: `311:5f0c...`."""
+        return self.store.read(lambda c: marked(at := size(c), merkle.root(Reader(c, self.held), at)))
 
     def consistency(self, old: int, new: int) -> list[bytes]:
         """The proof that the log of `old` entries is the beginning of that of `new`."""
@@ -177,10 +181,20 @@ class Logbook:
         """What a site is given to check, JSON-ready: the present checkpoint, that it goes on from each size the site has `seen`,
         and the entries that concern it, with their proofs.
 
-        Those are the numbers in `mine`; without them, what is about `site` in `run` from number `since` on, and the entry that
-        opened the present round of `run`. A size that was not reached here has no proof, and an empty one is not accepted.
+        Those are the numbers in `mine`; without them, what is about `site` in `run` from number `since` on, and the entries that
+        opened the last rounds of `run`. A size that was not reached here has no proof, and an empty one is not accepted.
         """
         return self.store.read(lambda c: self.document(c, seen, mine, site=site, run=run, since=since))
+
+    def at(self, mark: str, seen: Sequence[int]) -> Json:
+        """The same of an earlier moment, the `mark` of which a site is to sign: its checkpoint, and that the two histories are one."""
+        then, read = int(mark.partition(":")[0]), self.store.read
+
+        def between(c: Connection, old: int) -> list[bytes]:
+            return merkle.consistency(Reader(c, self.held), *sorted((old, then))) if 0 <= old <= size(c) else []
+
+        proofs = read(lambda c: [hexed(between(c, old)) for old in sorted(seen)[:FEW]])
+        return {"note": self.checkpoint(then), "consistency": proofs, "own": []}
 
     def document(self, c: Connection, seen: Sequence[int], mine: Collection[int] | None, *, site: str, run: str, since: int) -> Json:
         """The same over a connection that is there: for many sites at one moment, ask with one."""
@@ -229,6 +243,11 @@ def size(connection: Connection) -> int:
     """How many entries the log has."""
     last = LAST(connection).fetchone()
     return int(last[0]) + 1 if last else 0
+
+
+def marked(at: int, root: bytes) -> str:
+    """A size and its root in one word."""
+    return f"{at}:{root.hex()}"
 
 
 def hexed(proof: Iterable[bytes]) -> list[str]:

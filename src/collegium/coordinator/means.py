@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from collegium import tree as T
 from collegium.coordinator.blobs import Blobs
 from collegium.coordinator.live import Live, Reached
+from collegium.coordinator.logbook import Logbook
 from collegium.coordinator.records import Event
 from collegium.coordinator.spool import Spool
 from collegium.coordinator.store import Store
@@ -32,6 +33,7 @@ class Means:
     blobs: Blobs
     spool: Spool
     plan: Plan
+    logbook: Logbook
     clock: Callable[[], float] = time.monotonic  # deadlines
     now: Callable[[], int] = lambda: int(time.time())  # what people read
     reached: Reached = lambda name, place: None  # asked, spooled, committed, folded, applied: tests end the process there

@@ -198,14 +198,16 @@ class Sums:
         """The terms among these sites. Raises `StudyError` where they cannot make one secure sum."""
         return secagg.agreed(self.manifest, self.study, {name: self.keys[name] for name in sorted(sites)})
 
-    async def opened(self, survivors: frozenset[str], root: str, vectors: Mapping[str, str]) -> float | None:
-        """Bring the machine from the survivors' vectors (`vectors`: their digests) to the masks of their sum: None when known."""
+    async def opened(self, survivors: frozenset[str], root: Callable[[], str], vectors: Mapping[str, str]) -> float | None:
+        """Bring the machine from the survivors' vectors (`vectors`: their digests) to the masks of their sum: None when known.
+
+        `root` gives the mark of the log that the survivors are to sign."""
         if self.now() >= self.machine.deadline and self.phase in ("sign", "reveal"):
             await self.feed(Tick())
         if self.phase == "upload":
             for site in sorted(survivors - set(self.machine.who("upload"))):  # committed just before a crash
                 await self.uploaded(site, vectors[site])
-            await self.feed(Close(tuple(sorted(survivors)), root))
+            await self.feed(Close(tuple(sorted(survivors)), root()))
         if self.failure or self.unmask is not None:
             return None
         return max(self.machine.deadline - self.now(), 0.05)

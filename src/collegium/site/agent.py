@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from collegium.errors import CollegiumError, StorageError
+from collegium.errors import CollegiumError, IdentityError, StorageError
 from collegium.site import config, invites, policy, state
 from collegium.site.config import Config, ConfigError
 from collegium.site.dial import Dialler, target, way_out
@@ -24,6 +24,7 @@ from collegium.site.ledger import Ledger
 from collegium.site.link import LONG_POLL_S, Link, Stopped
 from collegium.site.part import House, Part, Says
 from collegium.site.pipe import Start, spawn
+from collegium.site.witness import Asked, Witness
 
 log = logging.getLogger("collegium.site.agent")
 TICK_S = 0.25  # how often the agent looks for a word to pause
@@ -110,7 +111,8 @@ class Agent:
         self.link = linked(settings, environ, version)
         self.link.on_trouble = self.troubled
         ledger = Ledger(settings.state / "ledger.jsonl")
-        self.house = House(settings, self.link, ledger, self.go, start, self.tell)
+        self.witness = Witness(settings.folder, settings.coordinator, settings.site, config.key_of(settings.folder).public)
+        self.house = House(settings, self.link, ledger, self.witness, self.go, start, self.tell)
         self.parts: dict[str, Part] = {}
         self.offers: dict[str, Offered] = {}  # not taken up yet
         self.choosing = threading.Lock()
@@ -161,8 +163,11 @@ class Agent:
             with self.lock:
                 serving = sorted({*self.parts, *self.offers})
                 held = sorted(run for run, offered in self.offers.items() if offered.verdict)
+            look = self.witness.ask()
             message: Says = {"run": "", "serving": serving, "waiting": held, "answer": None, "line": None, "wait_s": LONG_POLL_S}
+            message |= {"secure": [], "log": look.document()}
             reply, _ = self.link.steadily(lambda message=message: self.link.work(message))  # type: ignore[misc]  # a bound default
+            self.watch(reply, look)
             self.changed = True
             for run in reply.get("over", ()):
                 self.drop(str(run))
@@ -171,6 +176,17 @@ class Agent:
                 with self.lock:
                     self.offers[part.run] = Offered(part)
                 self.choose()
+
+    def watch(self, reply: Says, look: Asked) -> None:
+        """Hold the coordinator's log against what this site has seen of it; where it lies, `state.publish` and every run say so."""
+        if look.since is None or self.witness.refused:
+            return
+        try:
+            self.witness.check(reply.get("log"), look)
+        except (IdentityError, StorageError) as e:
+            log.warning("%s; %s", e, e.hint)
+            with self.lock:
+                self.show("", {"trouble": f"{e}; {e.hint}"}, {})
 
     def choose(self) -> None:
         """Take up the offers that may run, as many at once as the settings say; the others wait for the steward or their turn."""
@@ -289,7 +305,8 @@ class Agent:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.link.contact)) if self.link.contact else ""
         facts = {
             "pid": os.getpid(), "since": self.since, "version": self.version, "paused": not self.go.is_set(), "contact": stamp,
-            "trouble": self.link.trouble, "opened_by": self.link.dialler.opened_by, "runs": runs,
+            "trouble": self.witness.refused or self.link.trouble, "opened_by": self.link.dialler.opened_by, "runs": runs,
+            "log": self.witness.head.size if self.witness.head else 0,
         }  # fmt: skip
         try:
             state.publish(self.settings.folder, facts)

@@ -9,7 +9,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,17 @@ def entries(path: Path, *, after: int = 0) -> Iterator[dict[str, Any]]:
         number, last = entry["n"], entry["hash"]
         if number > after:
             yield entry
+
+
+def left(path: Path, run: str, place: Sequence[Any]) -> set[str]:
+    """The digests of what has left in one round, "" for a failure: read from the file."""
+    found, named = set(), run.encode()
+    for line in lines(path):
+        if named in line and line.endswith(b"\n"):
+            entry = json.loads(line)
+            if entry["what"] in ("sum", "failure") and entry["run"] == run and entry["place"] == list(place):
+                found.add(str(entry.get("digest", "")))
+    return found
 
 
 def verify(path: Path) -> int:

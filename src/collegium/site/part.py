@@ -32,6 +32,7 @@ from collegium.site.link import LONG_POLL_S, Link, Stopped
 from collegium.site.pipe import Start, Worker, WorkerDied
 from collegium.site.transfer import Cache, operation, upload
 from collegium.site.vault import Vault
+from collegium.site.witness import Asked, Witness
 
 ENDED = ("finished", "stopped", "failed")
 STORAGE_PAUSE_S = 5.0
@@ -49,6 +50,7 @@ class House:
     config: Config
     link: Link
     ledger: Ledger
+    witness: Witness
     go: threading.Event  # cleared while the site is paused
     start: Start
     tell: Tell
@@ -99,16 +101,16 @@ class Part:
         if refusal and secure.wanted(self.manifest):  # before keys are made: nobody waits for this site's
             return self.leave(refusal)
         while True:
-            reply, state = self.request(answer, vector, said)
+            reply, state, look = self.request(answer, vector, said)
             answer, vector, said = None, b"", []
             status, task, asked = str(reply["status"]), reply.get("task"), reply.get("secure")
             if status in ENDED:
-                return self.over(status, reply)
-            if task is None and asked:
-                said = self.heard(asked)
-                continue
+                return self.over(status, reply, look)
+            refusal = refusal or self.recorded(partial(self.lie, reply, look))
+            if refusal and self.sums:
+                return self.leave(refusal)
             if task is None:
-                self.tell(status=status, says=str(reply.get("says", "")))
+                said = self.heard(asked) if asked else self.waits(reply)
                 continue
             try:
                 if refusal:
@@ -125,11 +127,29 @@ class Part:
                 self.hand_in_failure(task, left)
                 return "left"
 
-    def request(self, answer: Says | None, vector: Any, said: list[Says]) -> tuple[Says, Any]:
+    def waits(self, reply: Says) -> list[Says]:
+        """There is nothing to do yet, and so nothing to say."""
+        self.tell(status=str(reply["status"]), says=str(reply.get("says", "")))
+        return []
+
+    def lie(self, reply: Says, look: Asked) -> Left | None:
+        """Hold what came of the coordinator's log against what this site has seen: why it leaves, where that cannot be right."""
+        asked, witness = reply.get("secure") or {}, self.house.witness
+        try:
+            if asked.get("kind") == "survivors":
+                witness.vouch(reply.get("log"), look, str(asked.get("root")))
+            elif look.since is not None:
+                witness.check(reply.get("log"), look, task=reply.get("task"))
+        except IdentityError as e:
+            return Left("identity", str(e), f"{e}; way out: {e.hint}" if e.hint else "")
+        return None
+
+    def request(self, answer: Says | None, vector: Any, said: list[Says], *, now: bool = False) -> tuple[Says, Any, Asked]:
         """Hand in and wait for what comes next; an answer that is refused is not sent again. `said` goes into the secure sum."""
-        link, started = self.house.link, time.monotonic()
+        link, started, look = self.house.link, time.monotonic(), self.house.witness.ask(self.run, now=now)
         line, self.publish = self.publish, None
         message: Says = {"run": self.run, "serving": [], "answer": answer, "line": line, "wait_s": LONG_POLL_S, "secure": said}
+        message["log"] = look.document()
         try:
             reply, state = link.steadily(lambda: link.work(message, vector))
         except (ConflictError, UpdateError, FrameError) as e:
@@ -139,14 +159,16 @@ class Part:
             link.stop.wait(1)
             return self.request(None, b"", [])
         except NotFound as e:
-            return {"status": "stopped", "says": str(e)}, b""
+            return {"status": "stopped", "says": str(e)}, b"", look
         self.refused = 0 if answer else self.refused
         if not reply.get("task") and not reply.get("secure") and str(reply["status"]) not in ENDED and time.monotonic() - started < 0.5:
             link.stop.wait(0.5)  # a coordinator that does not hold the request must not be asked without end
-        return reply, state
+        return reply, state, look
 
     def prepare(self) -> None:
         """Be admitted by the steward and the policy, and open the worker on the rows. Raises `Left`."""
+        if lie := self.house.witness.refused:
+            raise Left("identity", lie)
         self.admission.check()
         self.folder.mkdir(parents=True, exist_ok=True)
         opening = {
@@ -278,6 +300,7 @@ class Part:
         if told.get("line") and self.admission.policy.publish_line:
             self.publish = self.line
             self.recorded(lambda: ledger.append("line", run=self.run, line=self.line))
+        self.house.witness.sent(self.run, task["place"], str(told["digest"]))
         if "spool" in told:
             self.tell(doing="sending")
             op = operation(self.run, task["place"], self.house.config.site)
@@ -312,6 +335,7 @@ class Part:
     def refusal(self, task: Says, code: str, says: str, *, final: bool) -> Says:
         """An answer without an update."""
         self.recorded(lambda: self.house.ledger.append("failure", run=self.run, place=task["place"], code=code, says=says, final=final))
+        self.house.witness.sent(self.run, task["place"], "")
         return {
             "version": 1, "run": self.run, "place": task["place"], "digest": "", "nbytes": 0, "failure": code, "says": says, "final": final
         }  # fmt: skip
@@ -338,14 +362,17 @@ class Part:
                 raise
             self.tell(trouble=str(e))
 
-    def over(self, status: str, reply: Says) -> str:
+    def over(self, status: str, reply: Says, look: Asked) -> str:
         """Keep what came out of the run, and forget what was only needed during it."""
+        if look.since is None:  # its last rounds are not looked at yet
+            reply, _, look = self.request(None, b"", [], now=True)
+        lie = self.recorded(partial(self.lie, reply, look)) if "log" in reply else None
         if status == "finished" and reply.get("results"):
             folder = self.house.config.folder / "models" / self.run
             source = self.cache.fetch(self.house.link, str(reply["results"]), int(reply["results_bytes"]))
             self.recorded(lambda: outcome.keep(folder, source, self.manifest, self.line))
             self.tell(model=str(folder))
-        self.tell(status=status, says=str(reply.get("says", "")), doing="")
+        self.tell(status=status, says=str(reply.get("says", "")), doing="", trouble=str(lie or ""))
         return status
 
     def tell(self, **facts: Any) -> None:

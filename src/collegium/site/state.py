@@ -142,7 +142,7 @@ def status(folder: Path) -> Facts:
     return {
         "site": config.site, "federation": config.federation, "coordinator": config.url, "running": alive, "paused": paused(folder),
         "pid": now.get("pid") if alive else None, "contact": now.get("contact", ""), "trouble": trouble,
-        "opened_by": now.get("opened_by", ""), "runs": now.get("runs", {}), "fingerprint": fingerprint(config),
+        "opened_by": now.get("opened_by", ""), "log": now.get("log", 0), "runs": now.get("runs", {}), "fingerprint": fingerprint(config),
         "invitations": undecided(config),
         "left": {"entries": count, "sums": sums, "bytes": nbytes, "last": latest},
     }  # fmt: skip

@@ -3,6 +3,7 @@
     asked = witness.ask(run)                                  # before a request, which brings `asked.document()`
     witness.check(reply["log"], asked, task=reply["task"])    # before the task is looked at: raises, or all of it holds
     witness.sent(run, place, digest)                          # before an update leaves
+    witness.vouch(reply["log"], asked, root)                  # before the site signs who survived in a secure sum, and this root
 
 `check` refuses a checkpoint that is not signed by the coordinator, a log that is shorter than it was, one that was rewritten, two
 checkpoints of one size, an update of this site that is missing, altered or was never sent, and a task that the log does not
@@ -13,6 +14,7 @@ evidence, and this site then answers nothing more, over restarts too, until a pe
 import base64
 import json
 import logging
+import math
 import os
 import threading
 import time
@@ -25,12 +27,14 @@ from collegium import identity, merkle
 from collegium.canonical import canonical, task_digest
 from collegium.errors import IdentityError, StorageError
 from collegium.merkle import Checkpoint
+from collegium.site import ledger
 from collegium.site.config import write
 
 log = logging.getLogger("collegium.site.witness")
 DAY_S = 24 * 3600
 LARGE = 1 << 18  # bytes of the file, above which it is written anew with its last line alone
 MOST = 256  # sizes, and updates not found in the log yet, that are remembered
+EVERY_S = 0.5  # how often a run's entries are looked at: rounds that are faster are looked at together
 WAY_OUT = (
     "ask the coordinator's operator for the reason, and compare with other hospitals. Once it is settled, move {path} away: "
     "this site then begins to remember anew"
@@ -53,7 +57,7 @@ class Asked(NamedTuple):
     """What a request names, and what its answer is held against."""
 
     run: str
-    since: int  # entries about this site and this run are wanted from here on
+    since: int | None  # entries about this site and this run are wanted from here on; None: not now
     heads: dict[int, str]  # the checkpoints from which the log has to go on
 
     def document(self) -> dict[str, Any]:
@@ -83,17 +87,25 @@ class Witness:
 
     def __init__(self, folder: Path, coordinator: str, site: str, key: str, *, now: Callable[[], float] = time.time) -> None:
         """`folder` is the site's, `coordinator` and `key` the public keys of the coordinator and of this site, `site` its name."""
-        self.path, self.evidence = folder / "state" / "witness.jsonl", folder / "state"
+        self.path, self.evidence, self.ledger = folder / "state" / "witness.jsonl", folder / "state", folder / "state" / "ledger.jsonl"
         self.coordinator, self.site, self.key, self.now = coordinator, site, key, now
         self.origin = f"collegium.log/{identity.fingerprint(coordinator)}"
         self.lock, self.kept = threading.Lock(), load(self.path)
         self.seen = {int(size): note for size, note in self.kept.heads.items()}  # also sizes that newer ones have replaced
         self.warned, self.line = 0.0, b""
+        self.looked: dict[str, float] = {}  # when a run's entries were last looked at
 
-    def ask(self, run: str = "") -> Asked:
-        """What a request about this run is to name, and `check` to be given with its answer."""
+    def ask(self, run: str = "", *, now: bool = False) -> Asked:
+        """What a request about this run is to name, and `check` to be given with its answer; `now`: however short ago the last was."""
         with self.lock:
-            return Asked(run, self.kept.shown.get(run, self.kept.begun), {int(size): note for size, note in self.kept.heads.items()})
+            rests = not now and self.now() - self.looked.get(run, -math.inf) < EVERY_S
+            since = None if rests else self.kept.shown.get(run, self.kept.begun)
+            return Asked(run, since, {int(size): note for size, note in self.kept.heads.items()})
+
+    @property
+    def refused(self) -> str:
+        """Why this site answers nothing more: the coordinator is proved to have lied; "" while it is not."""
+        return self.kept.refused
 
     @property
     def head(self) -> Checkpoint | None:
@@ -102,35 +114,58 @@ class Witness:
         return Checkpoint(self.origin, sizes[-1], top(self.kept.heads[str(sizes[-1])])) if sizes else None
 
     def sent(self, run: str, place: Sequence[Any], digest: str) -> None:
-        """An answer is about to leave, an update or ("" for its digest) a failure: from now on the log has to hold it, or nothing."""
+        """An answer is about to leave, an update or ("" for its digest) a failure: from now on the log has to hold it, or nothing.
+
+        The site's ledger has it on the disk, and is asked where a restart has forgotten what this holds in memory.
+        """
         with self.lock:
             mine = self.kept.owed.setdefault(name(run, place), [])
             if digest not in mine:
                 mine.append(digest)
                 while len(self.kept.owed) > MOST:
                     del self.kept.owed[next(iter(self.kept.owed))]
-            self.save()
 
     def check(self, document: Any, asked: Asked, *, task: Mapping[str, Any] | None = None) -> None:
         """Hold a document against everything that this site has seen; remember it if it holds.
 
         `asked` is what `ask` gave for the request, `task` the task that came with the answer. Raises `IdentityError`, which names
         the lie. The caller must not answer then: where the coordinator is proved to lie, every later call raises the same.
-        What is remembered with a task reaches the disk in `sent`, before the answer leaves and in the same write; else at once.
+        What is remembered is on the disk when this returns.
         """
         with self.lock:
-            if self.kept.refused:
-                raise IdentityError(self.kept.refused, hint=WAY_OUT.format(path=self.path))
-            shown = parsed(document)
-            found = merkle.opened(shown.note, self.origin, self.coordinator, identity.verify)
-            self.refuse_fork(found, shown.note, document)
+            found, shown = self.opened(document)
+            self.refuse_cut(found, shown, asked, document)
             self.refuse_other_past(found, shown, asked, document)
             self.refuse_strange(found, shown, document)
             if task is not None:
                 self.refuse_unlogged(shown, task, document)
             self.remember(found, shown, asked)
-            if task is None:
-                self.save()
+            self.save()
+
+    def vouch(self, document: Any, asked: Asked, root: str) -> None:
+        """Hold a root that this site is to sign (`311:5f0c...`, a size before it) against everything that this site has seen.
+
+        It is that of a moment that all sites of a round are told alike, before which or after which this site may have seen the
+        log. Raises `IdentityError`, and the caller must not sign then. What is remembered is on the disk after the next `check`.
+        """
+        with self.lock:
+            found, shown = self.opened(document)
+            if root != f"{found.size}:{found.root.hex()}":
+                raise IdentityError(f"the root to be signed, {root[:80]!r}, is not the one of the log that came with it")
+            self.refuse_other_past(found, shown, asked, document)
+            if found.size >= max(asked.heads, default=0):
+                self.grown(found, shown.note, asked)
+
+    def opened(self, document: Any) -> tuple[Checkpoint, Shown]:
+        """A document's parts, signed by the coordinator and of the same history as what it signed before. Raises `IdentityError`."""
+        if self.kept.refused:
+            raise IdentityError(self.kept.refused, hint=WAY_OUT.format(path=self.path))
+        if document is None:
+            raise IdentityError("the coordinator shows nothing of its log", hint="bring both sides to one release")
+        shown = parsed(document)
+        found = merkle.opened(shown.note, self.origin, self.coordinator, identity.verify)
+        self.refuse_fork(found, shown.note, document)
+        return found, shown
 
     def compare(self, note: str) -> bool:
         """Hold a checkpoint that another site was given against this site's own; False where they cannot be compared.
@@ -148,17 +183,21 @@ class Witness:
         if mine is not None and top(mine) != found.root:
             self.refuse(f"the coordinator has signed two different logs of {found.size} entries", [mine, note], document)
 
+    def refuse_cut(self, found: Checkpoint, shown: Shown, asked: Asked, document: Any) -> None:
+        """The log only grows."""
+        if found.size < (most := max(asked.heads, default=0)):
+            says = f"the coordinator's log has {found.size} entries, this site has seen {most}: it was cut, or restored from a backup"
+            self.refuse(says, [asked.heads[most], shown.note], document)
+
     def refuse_other_past(self, found: Checkpoint, shown: Shown, asked: Asked, document: Any) -> None:
-        """The log only grows, and what it held it holds."""
+        """What the log held it holds: of what was seen and what is shown now, the shorter is the beginning of the longer."""
         if len(shown.consistency) != len(asked.heads):
             raise IdentityError(f"the log came with {len(shown.consistency)} proofs, wanted one for each of {len(asked.heads)} sizes")
         for size, proof in zip(sorted(asked.heads), shown.consistency, strict=True):
-            notes = [asked.heads[size], shown.note]
-            if found.size < size:
-                says = f"the coordinator's log has {found.size} entries, this site has seen {size}: it was cut, or restored from a backup"
-                self.refuse(says, notes, document)
-            if not merkle.consistent(size, top(notes[0]), found.size, found.root, proof):
-                self.refuse(f"the first {size} entries of the coordinator's log are not what they were: it was rewritten", notes, document)
+            (old, before), (new, after) = sorted([(size, top(asked.heads[size])), (found.size, found.root)])
+            if not merkle.consistent(old, before, new, after, proof):
+                says = f"the first {old} entries of the coordinator's log are not what they were: it was rewritten"
+                self.refuse(says, [asked.heads[size], shown.note], document)
 
     def refuse_strange(self, found: Checkpoint, shown: Shown, document: Any) -> None:
         """Every entry shown is in the log, and those about this site that are new to it say what it did."""
@@ -179,13 +218,15 @@ class Witness:
             self.refuse(f"another key has joined in this site's name (entry {entry.seq} of the log)", [note], document)
         if says.get("action") not in ("update", "failure"):
             return
-        mine = self.kept.owed.get(name(str(says.get("run")), says.get("place") or ()))
-        where = f"entry {entry.seq} of the log, run {says.get('run')}, {says.get('place')}"
-        if mine is None:
-            who = "this site's folder was restored from a backup, or somebody else holds its key"
-            self.refuse(f"the log has an answer of this site that it never sent ({where}): {who}", [note], document)
-        elif says.get("digest", "") not in mine:
+        run, place, digest = str(says.get("run")), says.get("place") or (), says.get("digest", "")
+        mine = self.kept.owed.get(name(run, place), [])
+        if digest in mine or digest in (before := ledger.left(self.ledger, run, place)):
+            return
+        where = f"entry {entry.seq} of the log, run {run}, {says.get('place')}"
+        if mine or before:
             self.refuse(f"the log has another update of this site than it sent ({where}): it was altered", [note], document)
+        who = "this site's folder was restored from a backup, or somebody else holds its key"
+        self.refuse(f"the log has an answer of this site that it never sent ({where}): {who}", [note], document)
 
     def refuse_unlogged(self, shown: Shown, task: Mapping[str, Any], document: Any) -> None:
         """The task is the one that the log says everybody was given; and an update that was counted is in the log."""
@@ -206,18 +247,24 @@ class Witness:
     def remember(self, found: Checkpoint, shown: Shown, asked: Asked) -> None:
         """This is what the log is now."""
         kept = self.kept
-        if not kept.heads:
-            kept.begun = found.size
         for entry in shown.own:
             if entry.says.get("site") == self.site:
                 kept.owed.pop(name(str(entry.says.get("run")), entry.says.get("place") or ()), None)
         kept.shown[asked.run] = max(found.size, kept.shown.pop(asked.run, 0))
         while len(kept.shown) > MOST:
             del kept.shown[next(iter(kept.shown))]
+        self.looked = {run: at for run, at in self.looked.items() if run in kept.shown} | {asked.run: self.now()}
+        self.grown(found, shown.note, asked)
+
+    def grown(self, found: Checkpoint, note: str, asked: Asked) -> None:
+        """The log has this size and root now."""
+        kept = self.kept
+        if not kept.heads:
+            kept.begun = found.size
         if found.size > max(self.seen, default=-1):
             kept.grew = int(self.now())
-        kept.heads = {size: note for size, note in kept.heads.items() if int(size) not in asked.heads} | {str(found.size): shown.note}
-        self.seen[found.size] = shown.note
+        kept.heads = {size: note for size, note in kept.heads.items() if int(size) not in asked.heads} | {str(found.size): note}
+        self.seen[found.size] = note
         while len(self.seen) > MOST:
             del self.seen[min(self.seen)]
         still = self.now() - kept.grew
