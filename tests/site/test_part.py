@@ -202,7 +202,7 @@ def test_a_line_is_handed_in_where_the_policy_publishes_it_and_kept_where_not(si
     link = Coordinator(GO)
     part, _ = site(link, working(with_line))
     part.follow()
-    assert [line for _, _, line in link.handed] == [None, None]
+    assert [line for _, _, line in link.handed] == [None, None, None]
     assert part.line == {"gain": "0.1"}
 
 
