@@ -501,10 +501,10 @@ def test_training_that_bursts_in_its_first_step_pauses_with_the_reason(crowd: Fe
     run = crowd.network.start(crowd.network.submit(text), [*GOOD])
     until(lambda: run.status()["status"] == "paused")
     assert "held NaN or infinity: training may diverge (lower the learning rate)" in run.status()["says"]
+    told = lambda name: speak("site", "status", "--folder", crowd.folder / name, "--json").out
+    until(lambda: any("way out: lower the learning rate" in told(name) for name in GOOD))
     run.stop()
     assert set(run.results().trees) == {"features"}  # what was learned before is fetched
-    said = [speak("site", "status", "--folder", crowd.folder / name, "--json").out for name in GOOD]
-    assert any("way out: lower the learning rate" in each for each in said)
 
 
 # Full disks -------------------------------------------------------------------------------------------------------------------
