@@ -16,7 +16,7 @@ from collegium.errors import CollegiumError
 from collegium.privacy import masks, ring, secagg, secagg_coordinator, secagg_site
 from collegium.privacy.secagg_coordinator import owed
 from collegium.privacy.secagg_keys import Asked, Encode, Retire, Send, Site, Warn
-from collegium.privacy.secagg_messages import Ask, document, message_of
+from collegium.privacy.secagg_messages import Ask, Upload, document, message_of
 from collegium.privacy.secagg_site import Spooled
 from collegium.privacy.secagg_stand import (
     Close,
@@ -64,6 +64,10 @@ class SiteShell:
     @property
     def vector(self):
         return np.frombuffer(frame(ring.encode(self.update, self.layout), self.layout.nbytes), np.uint8).copy()
+
+    @property
+    def rows(self):
+        return self.disk
 
     def restart(self):
         self.machine = Site(self.terms, self.name, dict(self.disk))
@@ -115,11 +119,25 @@ class HubShell:
     def __init__(self, terms, layout):
         self.terms, self.layout, self.now = terms, layout, 0.0
         self.disk, self.spool, self.orders, self.sums, self.kill_after = {}, {}, [], [], None
+        self.unwritten = []  # may wait, and is lost in a restart
         self.machine = Coordinator(terms)
 
+    @property
+    def rows(self):
+        """The disk, when what may wait is written too."""
+        found = dict(self.disk)
+        for order in self.unwritten:
+            write(found, order)
+        return found
+
     def restart(self):
+        self.unwritten, self.kill_after = [], None
         self.machine, orders = secagg_coordinator.restore(self.terms, dict(self.disk), now=self.now)
         self.carry_out(orders)
+        if self.machine.stand.phase == "upload":  # the vectors are on the disk
+            place = self.machine.stand.epoch, self.machine.round["index"]
+            for *at, site in [key for key in self.spool if key[:2] == place]:
+                self.tell(From(site, Upload(*at, hashlib.sha256(self.spool[*at, site]).hexdigest())))
 
     def tell(self, event):
         machine, orders = secagg_coordinator.step(self.machine, event, now=self.now)
@@ -136,8 +154,12 @@ class HubShell:
                     raise Killed
             self.orders.append(order)
             match order:
+                case Persist(_, _, False):
+                    self.unwritten.append(order)
                 case Persist():
-                    write(self.disk, order)
+                    for each in [*self.unwritten, order]:
+                        write(self.disk, each)
+                    self.unwritten = []
                 case Unmask(survivors, found):
                     epoch, index = self.machine.stand.epoch, self.machine.round["index"]
                     total = np.frombuffer(bytearray(fold_bytes(self.layout, [self.spool[epoch, index, s] for s in survivors])), np.uint8)

@@ -254,7 +254,7 @@ class Schedule(RuleBasedStateMachine):
     def what_a_machine_holds_is_on_its_disk(self):
         for shell in (*self.f.sites.values(), self.f.hub):
             if shell.kill_after is None:
-                held = {name: row for name, row in shell.disk.items() if not name.startswith("bundle/")}
+                held = {name: row for name, row in shell.rows.items() if not name.startswith("bundle/")}
                 assert shell.machine.rows == held
 
     def teardown(self):

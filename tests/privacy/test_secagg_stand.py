@@ -34,7 +34,7 @@ def test_a_round_leaves_nothing_behind_but_which_index_each_site_used():
     f.settle()
     f.hub.tell(Close(tuple(f.names), "root"))
     f.settle()
-    assert kinds(f.hub.disk) == before | {"last"}
+    assert kinds(f.hub.rows) == before | {"last"}
     assert f.hub.machine.left == f.terms.rounds - 1
 
 

@@ -73,7 +73,7 @@ async def found(means: Means, live: Live) -> tuple[Order | None, float]:
             return given_up(sums), wait_s
     order, wait_s = look(means, live)
     if isinstance(order, Close):
-        opens_s = await sums.opened(order.sites, means.logbook.mark, live.digests)
+        opens_s = await sums.opened(order.sites, means.logbook.mark)
         if failed := given_up(sums):
             return failed, 0.0
         return (order, 0.0) if opens_s is None else (None, opens_s)

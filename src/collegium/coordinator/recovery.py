@@ -144,6 +144,8 @@ def reopen(means: Means, live: Live, rows: Iterable[Any]) -> None:
             live.feed(Failed(row.site, live.reasons[row.site], bool(row.final)))
         else:
             live.feed(Answered(row.site, means.clock()))
+            if live.secure:
+                live.secure.recommitted(row.site, row.digest)
     for site, why in live.secure.refusals.items() if live.secure else ():
         live.reasons.setdefault(site, why)
         live.feed(Failed(site, why))
@@ -166,6 +168,5 @@ async def reread(means: Means, live: Live) -> None:
     for name in ("kept", "roster", "status", "says", "tries", "abandoned", "closed"):
         setattr(live, name, getattr(fresh, name))
     if live.secure and fresh.secure:
-        live.secure.machine, live.secure.unmask = fresh.secure.machine, fresh.secure.unmask
-        live.secure.shown, live.secure.era = fresh.secure.machine, live.secure.era + 1
+        live.secure.become(fresh.secure)
     reopen(means, live, rows)

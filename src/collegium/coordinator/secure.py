@@ -44,6 +44,17 @@ SETUP = ("adverts", "bundles", "ready")
 FEW = 8  # rounds of an epoch after which it may be given up for a site that came late
 
 
+def together(orders: Collection[Persist], more: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Several changes of the rows as one: what is written, and what is destroyed."""
+    rows, gone = dict(more), dict[str, None]()
+    for order in orders:
+        gone |= dict.fromkeys(order.forget)
+        kinds = tuple(name for name in order.forget if name.endswith("/"))
+        rows = {name: text for name, text in rows.items() if name not in order.forget and not name.startswith(kinds)}
+        rows |= order.rows
+    return rows, [name for name in gone if name not in rows]
+
+
 class Sums:
     """The secure sums of one run. Only the event loop calls it; what is shown to sites is what has been committed."""
 
@@ -59,6 +70,8 @@ class Sums:
         self.woken: Callable[[], object] = lambda: None  # sites and the driver look again
         self.keys: Mapping[str, str] = {}  # each site's identity key
         self.steps = self.committed = self.era = 0  # steps made, the last of them that is shown, and how often all was read again
+        self.disk: Mapping[str, str] = {}  # the rows as the last of the steps leaves them on the disk
+        self.unwritten: list[Persist] = []  # of the machine's rows: they go with the next step that has to last
 
     # -- its rows ------------------------------------------------------------------------------------------------------
 
@@ -66,7 +79,7 @@ class Sums:
         """Stand where the rows stand: after a restart, or when a commit failed."""
         kept = dict(rows)
         pins = json.loads(kept.pop("pins", "{}"))
-        self.unmask = None
+        self.disk, self.unwritten, self.unmask = kept, [], None
         if not pins:
             self.machine = self.shown = Coordinator(Terms(self.study, {}, 0), {}, self.patience_s)
             return
@@ -79,21 +92,25 @@ class Sums:
 
     async def feed(self, event: Event, more: Mapping[str, str] | None = None) -> None:
         """Tell the machine what happened, and make its answer last before it is seen. Raises what the machine refuses."""
-        before = self.machine.rows
         self.machine, orders = secagg_coordinator.step(self.machine, event, now=self.now())
         machine, kept = self.machine, [order for order in orders if isinstance(order, Persist)]
-        if not kept:
+        told = len(orders) > len(kept)
+        if not any(order.now for order in kept):
+            self.unwritten += kept
             self.note(orders)
-            if self.committed < self.steps:  # what made this event needless is on its way to the disk: the answer waits for it
+            if self.committed < self.steps:  # what this builds on is on its way to the disk: the answer waits for it
                 await self.store.commit(lambda c: None)
+            self.show(self.committed, self.machine)
+            if told:
+                self.woken()
             return
+        before, self.disk, kept, self.unwritten = self.disk, machine.rows, [*self.unwritten, *kept], []
         self.steps, era = self.steps + 1, self.era
         number = self.steps
 
         def write(c: Connection) -> None:
             records.refuse_gap(c, self.run, before)
-            for order in kept:
-                records.change_secure(c, self.run, {**order.rows, **(more or {} if order is kept[0] else {})}, order.forget)
+            records.change_secure(c, self.run, *together(kept, more or {}))
 
         try:
             await self.store.commit(write)
@@ -103,11 +120,24 @@ class Sums:
         if self.era != era:  # a commit before this one failed: this machine held what is not on the disk
             self.reread()
             return
-        if number > self.committed:  # commits are made in order, and heard of in any
-            self.shown, self.committed = machine, number
+        self.show(number, machine)
         self.note(orders)
-        if len(orders) > len(kept):
+        if told:
             self.woken()
+
+    def show(self, number: int, machine: Coordinator) -> None:
+        """The rows of a step, `machine`'s, are on the disk. Commits are made in order, and heard of in any."""
+        self.committed = max(self.committed, number)
+        if self.committed == self.steps:
+            self.shown = self.machine  # with what may wait
+        elif number == self.committed:
+            self.shown = machine
+
+    def become(self, other: "Sums") -> None:
+        """Stand where another, who has read it all again, stands."""
+        self.machine = self.shown = other.machine
+        self.disk, self.unwritten, self.unmask = other.disk, [], other.unmask
+        self.era += 1
 
     def reread(self) -> None:
         """Stand where the rows stand; steps that are being committed now are looked at again when they are."""
@@ -198,15 +228,14 @@ class Sums:
         """The terms among these sites. Raises `StudyError` where they cannot make one secure sum."""
         return secagg.agreed(self.manifest, self.study, {name: self.keys[name] for name in sorted(sites)})
 
-    async def opened(self, survivors: frozenset[str], root: Callable[[], str], vectors: Mapping[str, str]) -> float | None:
-        """Bring the machine from the survivors' vectors (`vectors`: their digests) to the masks of their sum: None when known.
+    async def opened(self, survivors: frozenset[str], root: Callable[[], str]) -> float | None:
+        """Bring the machine from the survivors' vectors to the masks of their sum: None when known, else how long to wait.
 
-        `root` gives the mark of the log that the survivors are to sign."""
+        `root` gives the mark of the log that the survivors are to sign.
+        """
         if self.now() >= self.machine.deadline and self.phase in ("sign", "reveal"):
             await self.feed(Tick())
         if self.phase == "upload":
-            for site in sorted(survivors - set(self.machine.who("upload"))):  # committed just before a crash
-                await self.uploaded(site, vectors[site])
             await self.feed(Close(tuple(sorted(survivors)), root()))
         if self.failure or self.unmask is not None:
             return None
@@ -219,6 +248,15 @@ class Sums:
         stand = self.machine.stand
         if "round" in self.machine.rows:
             await self.feed(From(site, Upload(stand.epoch, self.machine.round["index"], digest)))
+
+    def recommitted(self, site: str, digest: str) -> None:
+        """After a restart: a site's masked vector was committed in the round that goes on."""
+        stand = self.machine.stand
+        self.machine, orders = secagg_coordinator.step(
+            self.machine, From(site, Upload(stand.epoch, self.machine.round["index"], digest)), now=self.now()
+        )
+        self.unwritten += [order for order in orders if isinstance(order, Persist)]
+        self.show(self.committed, self.machine)
 
     async def heard(self, site: str, said: Any) -> str:
         """A message from a site; the reason where it refuses. Raises for what is not of the protocol, or comes too late."""

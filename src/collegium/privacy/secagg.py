@@ -214,11 +214,13 @@ def statement(
 class Persist(NamedTuple):
     """Write these rows and destroy those, in one transaction that is on the disk before the next order is carried out.
 
-    A name to forget that ends in `/` stands for all rows that begin with it.
+    A name to forget that ends in `/` stands for all rows that begin with it. Where it is not for `now`, it may wait for the next
+    that is, and go with it: what a restart loses by that is said again by those who said it.
     """
 
     rows: Mapping[str, str]
     forget: tuple[str, ...] = ()
+    now: bool = True
 
     def __repr__(self) -> str:
         return f"Persist({sorted(self.rows)}, forget={list(self.forget)})"  # the rows are secrets

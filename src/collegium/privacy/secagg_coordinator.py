@@ -68,7 +68,7 @@ def step(c: Coordinator, event: Event, *, now: float) -> tuple[Coordinator, list
         case Close():
             return fix(c, event, now)
         case Opened() if c.stand.phase == "opened":
-            return keep(c, {"stand": staged(c.stand._replace(phase="idle"))}, c.rows.keys() & of_round(c))
+            return keep(c, {"stand": staged(c.stand._replace(phase="idle"))}, c.rows.keys() & of_round(c), now=False)
         case Stop(says) if c.stand.phase in ("upload", "sign", "reveal"):
             return fail(c, "round", says)
         case Refused(site, says) if site in c.terms.pins:
@@ -78,7 +78,7 @@ def step(c: Coordinator, event: Event, *, now: float) -> tuple[Coordinator, list
             orders = []
             if recorded := accept(c, site, message):
                 rows, blame = recorded
-                c, orders = keep(c, rows)
+                c, orders = keep(c, rows, now=not isinstance(message, Upload | Signature | Reveal))
                 orders += blame
                 return then(orders, onward(c, now))
         case Tick() if now >= c.deadline:
@@ -227,7 +227,7 @@ def onward(c: Coordinator, now: float, *, late: bool = False) -> tuple[Coordinat
         case "ready" if over:
             return settle(c)
         case "sign" if len(c.who("signature")) >= c.terms.threshold:
-            return move(fresh, stand._replace(phase="reveal"), c.round["survivors"])
+            return move(fresh, stand._replace(phase="reveal"), c.round["survivors"], now=False)
         case "sign" if over or len(c.who("signature")) + len(c.waiting) < c.terms.threshold:
             return fail(c, "round", f"{len(c.who('signature'))} survivors signed, {c.terms.threshold} must")
         case "reveal" if over or len(c.who("reveal")) >= c.terms.threshold:
@@ -235,9 +235,9 @@ def onward(c: Coordinator, now: float, *, late: bool = False) -> tuple[Coordinat
     return c, []
 
 
-def move(c: Coordinator, stand: Stand, owed_to: Iterable[str]) -> tuple[Coordinator, list[Order]]:
+def move(c: Coordinator, stand: Stand, owed_to: Iterable[str], *, now: bool = True) -> tuple[Coordinator, list[Order]]:
     """The next phase; who refused the last one may answer this one."""
-    c, orders = keep(c, {"stand": staged(stand)}, c.refusals)
+    c, orders = keep(c, {"stand": staged(stand)}, c.refusals, now=now)
     return c, [*orders, Tell(tuple(owed_to))]
 
 
@@ -256,7 +256,7 @@ def rebuild(c: Coordinator, *, over: bool) -> tuple[Coordinator, list[Order]]:
     if len(c.who("reveal")) >= c.terms.threshold:
         found, liars = opened(c, shares.WORK if over else SOON)
         if found:
-            c, orders = keep(c, {"stand": staged(c.stand._replace(phase="opened"))})
+            c, orders = keep(c, {"stand": staged(c.stand._replace(phase="opened"))}, now=False)
             blame = [Blame(name, "revealed a wrong share") for name in liars]
             return c, [*orders, *blame, Unmask(tuple(c.round["survivors"]), found)]
     if not over:

@@ -182,12 +182,16 @@ class Coordinator:
         return [name for name in sites or () if not any(f"{row}/{name}" in self.rows for row in (kind, "refused", "complaint"))]
 
 
-def keep(c: Coordinator, rows: Mapping[str, str], forget: Iterable[str] = ()) -> tuple[Coordinator, list[Order]]:
-    """The coordinator with these rows changed, and the order that makes it last."""
+def keep(c: Coordinator, rows: Mapping[str, str], forget: Iterable[str] = (), *, now: bool = True) -> tuple[Coordinator, list[Order]]:
+    """The coordinator with these rows changed, and the order that makes it last: at once, or when something has to last at once.
+
+    From where the survivors are fixed to the next round nothing has to: sites that are asked again repeat what they have signed and
+    revealed, and an upload is committed beside its vector.
+    """
     gone = tuple(sorted(set(forget) - rows.keys()))
     kept = {name: text for name, text in c.rows.items() if name not in gone}
     light = {name: text for name, text in rows.items() if not name.startswith(BULKY)}
-    return replace(c, rows=kept | light), [Persist(rows, gone)]
+    return replace(c, rows=kept | light), [Persist(rows, gone, now)]
 
 
 def staged(stand: Stand) -> str:
