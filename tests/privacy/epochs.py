@@ -45,11 +45,15 @@ def update(k):
     return {"n": np.array([1 << k, 1]), "w": np.array([k, -k, 0.5], np.float32)}
 
 
-def write(disk, order):
-    for name in order.forget:
-        for row in [row for row in disk if row == name or (name.endswith("/") and row.startswith(name))]:
-            del disk[row]
-    disk.update(order.rows)
+def written(disk, orders):
+    """A disk after these changes: what may wait is among them."""
+    disk = dict(disk)
+    for order in orders:
+        for name in order.forget:
+            for row in [row for row in disk if row == name or (name.endswith("/") and row.startswith(name))]:
+                del disk[row]
+        disk.update(order.rows)
+    return disk
 
 
 class SiteShell:
@@ -57,7 +61,7 @@ class SiteShell:
         self.terms, self.name, self.number, self.layout, self.seed = terms, name, number, layout, seed
         self.signer = identity.key(hashlib.sha256(b"key" + name.encode()).digest())
         self.disk, self.spool, self.drawn = {}, {}, count()
-        self.sent, self.warned, self.kill_after, self.works = [], [], None, {}
+        self.sent, self.warned, self.kill_after, self.works, self.unwritten = [], [], None, {}, []
         self.update = update(number)
         self.machine = Site(terms, name)
 
@@ -65,12 +69,11 @@ class SiteShell:
     def vector(self):
         return np.frombuffer(frame(ring.encode(self.update, self.layout), self.layout.nbytes), np.uint8).copy()
 
-    @property
-    def rows(self):
-        return self.disk
+    rows = property(lambda self: written(self.disk, self.unwritten))
 
     def restart(self):
-        self.machine = Site(self.terms, self.name, dict(self.disk))
+        self.machine, orders = secagg_site.restored(Site(self.terms, self.name, dict(self.disk)))
+        self.unwritten = [order for order in orders if isinstance(order, Persist)]
 
     def entropy(self):
         return hashlib.sha256(self.seed + f"{self.name}|{next(self.drawn)}".encode()).digest()
@@ -98,8 +101,10 @@ class SiteShell:
 
     def carry_out(self, order, sent):
         match order:
+            case Persist(_, _, False):
+                self.unwritten.append(order)
             case Persist():
-                write(self.disk, order)
+                self.disk, self.unwritten = written(self.disk, [*self.unwritten, order]), []
             case Send(message):
                 message = message_of(document(message))
                 self.sent.append(message)
@@ -122,13 +127,7 @@ class HubShell:
         self.unwritten = []  # may wait, and is lost in a restart
         self.machine = Coordinator(terms)
 
-    @property
-    def rows(self):
-        """The disk, when what may wait is written too."""
-        found = dict(self.disk)
-        for order in self.unwritten:
-            write(found, order)
-        return found
+    rows = property(lambda self: written(self.disk, self.unwritten))
 
     def restart(self):
         self.unwritten, self.kill_after = [], None
@@ -157,9 +156,7 @@ class HubShell:
                 case Persist(_, _, False):
                     self.unwritten.append(order)
                 case Persist():
-                    for each in [*self.unwritten, order]:
-                        write(self.disk, each)
-                    self.unwritten = []
+                    self.disk, self.unwritten = written(self.disk, [*self.unwritten, order]), []
                 case Unmask(survivors, found):
                     epoch, index = self.machine.stand.epoch, self.machine.round["index"]
                     total = np.frombuffer(bytearray(fold_bytes(self.layout, [self.spool[epoch, index, s] for s in survivors])), np.uint8)

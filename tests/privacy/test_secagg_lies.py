@@ -311,7 +311,7 @@ def test_g09_no_site_is_revealed_both_ways():
 def test_g10_unmasking_twice_with_one_site_moved():
     f, victim, signatures = signed_round()
     first = victim.tell(Quorum(1, 0, signatures))
-    with refused(victim, "this very work was opened before with other survivors"):
+    with refused(victim, "this site has signed another statement; survivors were moved"):
         victim.tell(Survivors(1, 0, tuple(f.names[:4]), "root"))
     moved = f.statement(f.names[:4])
     forged = {name: f.sites[name].signer.sign(moved.encode()).hex() for name in f.names[:4]}

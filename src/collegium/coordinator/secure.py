@@ -44,17 +44,6 @@ SETUP = ("adverts", "bundles", "ready")
 FEW = 8  # rounds of an epoch after which it may be given up for a site that came late
 
 
-def together(orders: Collection[Persist], more: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """Several changes of the rows as one: what is written, and what is destroyed."""
-    rows, gone = dict(more), dict[str, None]()
-    for order in orders:
-        gone |= dict.fromkeys(order.forget)
-        kinds = tuple(name for name in order.forget if name.endswith("/"))
-        rows = {name: text for name, text in rows.items() if name not in order.forget and not name.startswith(kinds)}
-        rows |= order.rows
-    return rows, [name for name in gone if name not in rows]
-
-
 class Sums:
     """The secure sums of one run. Only the event loop calls it; what is shown to sites is what has been committed."""
 
@@ -110,7 +99,8 @@ class Sums:
 
         def write(c: Connection) -> None:
             records.refuse_gap(c, self.run, before)
-            records.change_secure(c, self.run, *together(kept, more or {}))
+            rows, forget, _ = secagg.together([Persist(more or {}), *kept])
+            records.change_secure(c, self.run, rows, forget)
 
         try:
             await self.store.commit(write)

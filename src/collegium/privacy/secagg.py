@@ -224,3 +224,14 @@ class Persist(NamedTuple):
 
     def __repr__(self) -> str:
         return f"Persist({sorted(self.rows)}, forget={list(self.forget)})"  # the rows are secrets
+
+
+def together(orders: Iterable[Persist]) -> Persist:
+    """Several changes of the rows, one after the other, as one."""
+    rows, gone = dict[str, str](), dict[str, None]()
+    for order in orders:
+        gone |= dict.fromkeys(order.forget)
+        kinds = tuple(name for name in order.forget if name.endswith("/"))
+        rows = {name: text for name, text in rows.items() if name not in order.forget and not name.startswith(kinds)}
+        rows |= order.rows
+    return Persist(rows, tuple(name for name in gone if name not in rows))

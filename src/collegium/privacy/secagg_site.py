@@ -180,9 +180,6 @@ def attest(site: Site, event: Survivors, signer: identity.Key) -> tuple[Site, li
         raise IdentityError("this site is said to have dropped out, and is asked to open the sum of the others")
     if len(survivors) < site.terms.enough:
         raise IdentityError(f"{len(survivors)} sites survived, the manifest wants {site.terms.enough}: a sum of fewer is not opened")
-    before = site.row(f"done/{current['work']}")
-    if before and before["survivors"] != sorted(survivors):
-        raise IdentityError("this very work was opened before with other survivors: the difference would show one site")
     text = statement(
         site.terms, epoch.number, event.index, transcript=epoch.transcript, task=current["task"], roster=current["roster"],
         survivors=survivors, root=event.root,
@@ -192,6 +189,9 @@ def attest(site: Site, event: Survivors, signer: identity.Key) -> tuple[Site, li
         raise IdentityError(f"index {event.index}: this site has signed another statement; survivors were moved")
     if "statement" in site.rows:
         return site, [send]
+    before = site.row(f"done/{current['work']}")
+    if before and before["survivors"] != sorted(survivors):
+        raise IdentityError("this very work was opened before with other survivors: the difference would show one site")
     after, order = save(site, {"statement": text})
     return after, [order, send]
 
@@ -209,18 +209,30 @@ def reveal(site: Site, event: Quorum) -> tuple[Site, list[Order]]:
         raise IdentityError(
             f"{len(good)} survivors signed what this site signed, {site.terms.threshold} must: others were told something else"
         )
-    order: list[Order] = [Send(shares_of(site, event.index, current["roster"], survivors))]
+    send = Send(shares_of(site, event.index, current["roster"], survivors))
+    after, orders = done(site)
+    return after, [*orders[:1], send, *orders[1:]]
+
+
+def done(site: Site) -> tuple[Site, list[Order]]:
+    """The sum whose statement this site has signed is open, or may be. It need not last at once: `restored` takes it for granted."""
+    current, survivors, last = site.row("round"), site.row("statement")["survivors"], site.row("last")
     if "revealed" in site.rows:
-        return site, order
-    last, work = site.row("last"), current["work"]
+        return site, []
     rows = {
-        "revealed": canonical(event.index), "last": canonical(survivors),
-        f"done/{work}": canonical({"roster": current["roster"], "survivors": survivors}),
+        "revealed": canonical(current["index"]), "last": canonical(survivors),
+        f"done/{current['work']}": canonical({"roster": current["roster"], "survivors": survivors}),
     }  # fmt: skip
-    after, persist = save(site, rows, [f"tries/{work}"])
+    after, persist = save(site, rows, [f"tries/{current['work']}"])
+    orders: list[Order] = [persist._replace(now=False)]
     if last and len(moved := sorted(set(last) ^ set(survivors))) == 1:
-        order.append(Warn(f"two sums in a row differ by {moved[0]!r} alone: together they say nearly what that site sent"))
-    return after, [persist, *order]
+        orders.append(Warn(f"two sums in a row differ by {moved[0]!r} alone: together they say nearly what that site sent"))
+    return after, orders
+
+
+def restored(site: Site) -> tuple[Site, list[Order]]:
+    """The site after a restart: of a sum whose statement it signed it may have revealed the shares."""
+    return done(site) if "statement" in site.rows else (site, [])
 
 
 def shares_of(site: Site, index: int, roster: Sequence[str], survivors: Sequence[str]) -> Reveal:

@@ -49,6 +49,7 @@ class Sums:
     ) -> None:
         self.vault, self.manifest, self.study, self.key, self.pins, self.warn = vault, manifest, study, key, pins, warn
         self.vouch = vouch
+        self.unwritten: list[Persist] = []  # of the machine's rows: they go with the next that have to last
         try:
             self.recall(name)
         except BaseException:
@@ -66,6 +67,8 @@ class Sums:
         except CollegiumError as e:
             self.leave()
             self.warn(f"{e}; this site takes part again from the next epoch")
+        self.machine, orders = secagg_site.restored(self.machine)
+        self.carry_out(orders)
 
     def terms(self, among: Any) -> Terms:
         """The terms of an epoch among these sites, each of which was approved. Raises `IdentityError`."""
@@ -84,14 +87,26 @@ class Sums:
     def step(self, event: Event, more: Mapping[str, str] | None = None) -> list[Order]:
         """Let the machine answer, and carry out what has to last; the other orders are returned. Raises for a lie."""
         after, orders = secagg_site.step(self.machine, event, signer=self.key, entropy=os.urandom(32))
-        for order in orders:
-            match order:
-                case Persist(rows, forget):
-                    self.vault.change({**rows, **(more or {})}, forget)
-                case Warn(says) | Retire(says):
-                    self.warn(says)
+        self.carry_out(orders, more)
         self.machine = after
         return [order for order in orders if not isinstance(order, Persist | Warn | Retire)]
+
+    def carry_out(self, orders: list[Order], more: Mapping[str, str] | None = None) -> None:
+        """Write what has to last, and say what a person should hear."""
+        for order in orders:
+            match order:
+                case Persist(_, _, False):
+                    self.unwritten.append(order)
+                case Persist():
+                    self.write(order, Persist(more or {}))
+                case Warn(says) | Retire(says):
+                    self.warn(says)
+
+    def write(self, *orders: Persist) -> None:
+        """Bring to the disk what waits, and these."""
+        rows, forget, _ = secagg.together([*self.unwritten, *orders])
+        self.vault.change(rows, forget)
+        self.unwritten = []
 
     def hear(self, said: Any) -> list[Says]:
         """What this site answers to a message of the coordinator."""

@@ -1,14 +1,14 @@
 """The site's secrets of its secure sums: rows that are written and destroyed together, on the disk before anything is said of them.
 
 One small database for each study, readable by the agent's user alone. What is destroyed is overwritten (`secure_delete`), and the
-write-ahead log, which holds the pages of before, is emptied after each change and at each start. Who opens it has it alone: two
-runs of one study that each went on from what they had read would use a key twice.
+write-ahead log, which holds the pages of before, is emptied after each change that destroys something, and at each start. Who
+opens it has it alone: two runs of one study that each went on from what they had read would use a key twice.
 """
 
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from collegium.errors import StorageError
@@ -42,11 +42,14 @@ class Vault:
         except sqlite3.Error as e:
             raise damaged(self.path, e) from None
 
-    def change(self, rows: Mapping[str, str], forget: Iterable[str] = ()) -> None:
+    def change(self, rows: Mapping[str, str], forget: Collection[str] = ()) -> None:
         """Write rows and destroy others: all of it, or nothing where the disk is full. Raises `StorageError`."""
         try:
             self.connection.execute("BEGIN IMMEDIATE")
             try:
+                soiled = bool(forget) or any(
+                    self.connection.execute("SELECT 1 FROM row WHERE name = ?", (name,)).fetchone() for name in rows
+                )
                 self.connection.executemany("DELETE FROM row WHERE name = ?", [(name,) for name in forget])
                 self.connection.executemany("INSERT OR REPLACE INTO row VALUES (?, ?)", list(rows.items()))
                 self.connection.execute("COMMIT")
@@ -56,7 +59,8 @@ class Vault:
                 raise
         except sqlite3.Error as e:
             raise damaged(self.path, e) from None
-        self.wipe()
+        if soiled:
+            self.wipe()
 
     def wipe(self) -> None:
         """Empty the write-ahead log. Where the disk has no room for that the change still stands, and the next one wipes both."""
