@@ -129,7 +129,7 @@ class Api:
         """A reply, and beside it what the site wants to see of the log: as it is now, or as it was at the mark that it is to sign."""
         book, mark = self.runs.means.logbook, (reply.message.get("secure") or {}).get("root")
         if look and mark:
-            shown = await asyncio.to_thread(book.at, mark, look.seen)
+            shown = book.at(mark, look.seen)
         elif look and look.since is not None:
             shown = await asyncio.to_thread(book.for_site, look.seen, site=site, run=run, since=look.since)
         else:

@@ -7,6 +7,7 @@ row, and a proof is a few rows found by number. What sites do with it is in `sit
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, text
@@ -146,6 +147,7 @@ class Logbook:
         self.store, self.key, self.origin = store, key, origin(key.public)
         self.held: OrderedDict[tuple[int, int], bytes] = OrderedDict()
         self.signed: tuple[int, str] = (-1, "")
+        self.earlier = lru_cache(FEW)(self.proved)  # it never changes, and the sites of a round have seen the same
 
     def size(self) -> int:
         """How many entries there are."""
@@ -188,13 +190,17 @@ class Logbook:
 
     def at(self, mark: str, seen: Sequence[int]) -> Json:
         """The same of an earlier moment, the `mark` of which a site is to sign: its checkpoint, and that the two histories are one."""
-        then, read = int(mark.partition(":")[0]), self.store.read
+        return self.earlier(int(mark.partition(":")[0]), *sorted(seen)[:FEW])
 
-        def between(c: Connection, old: int) -> list[bytes]:
-            return merkle.consistency(Reader(c, self.held), *sorted((old, then))) if 0 <= old <= size(c) else []
+    def proved(self, then: int, *seen: int) -> Json:
+        """A document of an earlier moment."""
 
-        proofs = read(lambda c: [hexed(between(c, old)) for old in sorted(seen)[:FEW]])
-        return {"note": self.checkpoint(then), "consistency": proofs, "own": []}
+        def document(c: Connection) -> Json:
+            now, read = self.reached(c, None), Reader(c, self.held)
+            between = [merkle.consistency(read, *sorted((old, then))) if 0 <= old <= now else [] for old in seen]
+            return {"note": self.note(c, self.reached(c, then)), "consistency": [hexed(proof) for proof in between], "own": []}
+
+        return self.store.read(document)
 
     def document(self, c: Connection, seen: Sequence[int], mine: Collection[int] | None, *, site: str, run: str, since: int) -> Json:
         """The same over a connection that is there: for many sites at one moment, ask with one."""
