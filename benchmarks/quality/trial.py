@@ -14,6 +14,7 @@ from collegium.algorithms.glm import FAMILIES
 from collegium.algorithms.metrics import measure
 from collegium.algorithms.roc import interval, variance
 from collegium.simulation.local import Memory, walk
+from collegium.simulation.secure import Sums
 from collegium.study import manifest, plan
 from collegium.study.manifest import Averaging, Glm, Study
 from collegium.table import Table
@@ -72,11 +73,13 @@ def train(
     *,
     first: T.Tree | None = None,
     sheet: bool = False,
+    secure: bool = False,
 ) -> Model:
-    """The study over these sites' rows, with given first weights."""
+    """The study over these sites' rows, with given first weights; every sum under masks where it is `secure`."""
     stages = plan.stages(study, None if isinstance(study.method, Glm) else learner(study))
     stages = [stage for stage in stages if sheet or stage.name != "compare"]
-    end, memory = walk(stages, sites, given={"first": {"params": first}} if first else {}, seed=study.seed)
+    sums = Sums(manifest.digest(study), stages, [*sites]) if secure else None
+    end, memory = walk(stages, sites, given={"first": {"params": first}} if first else {}, seed=study.seed, secure=sums)
     return Model(study, end.results, memory)
 
 

@@ -81,3 +81,18 @@ def test_readmission_is_as_good_as_pooled_rows_and_says_who_gains():
         assert len(gains) == 8
         assert all("better" in row["note"] for row in gains.values())
         assert "8 compared; together better at" in mine["gain, mean of hospitals"]["note"]
+
+
+def test_masks_change_no_digit_of_a_model():
+    dataset("diabetes130")
+    rows = measured("secure_sums", dataset("uci_heart").parent)
+    apart = [row for row in rows if row["metric"] != "AUROC all"]
+    assert {row["method"] for row in rows} == {
+        "heart, recommended",
+        "heart, regression",
+        "readmission, recipe readmission",
+        "readmission, regression",
+    }
+    assert len(apart) == 6
+    assert all(row["value"] == 0 for row in apart)
+    assert all("numbers 0 apart" in row["note"] for row in rows if row not in apart)

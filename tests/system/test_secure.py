@@ -45,7 +45,7 @@ def again(federation, text, rounds):
         stage, place = stages[run.place.stage].name, run.place
         names = used[stage, place.round, place.phase]
         made = changes(run, stages, {name: rows[name] for name in names}, memory)
-        run = close(run, stages, [change for change, _ in made.values()])
+        run = close(run, stages, {name: change for name, (change, _) in made.items()})
         if run.over or run.place[:2] != place[:2]:
             memory |= {(name, stage): after for name, (_, after) in made.items()}
     return flat(run.results), used
@@ -96,7 +96,7 @@ def test_no_sites_numbers_are_anywhere_at_the_coordinator_and_without_masks_they
         run = course.begin(stages, len(SITES))
         memory = fresh(study, SITES, stages)
         while run.place[:2] != (1, 2) or run.place.phase != "sum":
-            run = close(run, stages, [change for change, _ in changes(run, stages, rows, memory).values()])
+            run = close(run, stages, {name: change for name, (change, _) in changes(run, stages, rows, memory).items()})
         made = changes(run, stages, rows, memory)
         vectors = [b"".join(bytes(piece.data) for piece in tasks.vector(change, run.layout, "sum")) for change, _ in made.values()]
         held = b"".join(path.read_bytes() for path in federation.hub.rglob("*") if path.is_file())

@@ -28,6 +28,7 @@ def simulated(
     repeat: int,
     first: str,
     pooled: bool,
+    secure: bool,
     save: str | None,
     report: str | None,
 ) -> None:
@@ -45,7 +46,7 @@ def simulated(
         if repeat > 1:
             screen.note(f"seed {start + number} ({number + 1} of {repeat})")
         watch = partial(tell, screen)
-        found.append(run(read, sites, pooled=pooled, seed=start + number, first=first, watch=watch))
+        found.append(run(read, sites, pooled=pooled, secure=secure, seed=start + number, first=first, watch=watch))
     if save:
         found[-1].save(save)
         screen.note(f"model saved in {save}")
@@ -58,8 +59,12 @@ def simulated(
 
 
 def text(results: Results, screen: Screen, seed: int, repeat: int) -> str:
-    """One run's results, under its seed where there are several."""
-    return (f"seed {seed}\n" if repeat > 1 else "") + sheet.text(results, screen)
+    """One run's results, under its seed where there are several, and what its masks cost."""
+    spent, more = results.run.get("secure"), ""
+    if spent:
+        more = f"\n\n{spent['rounds']} secure sums took {spent['seconds']:.2g} s in all, their messages "
+        more += f"{spent['bytes_a_site_and_round']:,} bytes a site and sum"
+    return (f"seed {seed}\n" if repeat > 1 else "") + sheet.text(results, screen) + more
 
 
 def tell(screen: Screen, now: Run, stage: Stage) -> None:
@@ -107,6 +112,7 @@ simulate = command(
         ["--first"], default="", metavar="MODEL", type=click.Path(), help="a model's folder or weights, from which training begins"
     ),
     click.Option(["--pooled/--no-pooled"], default=True, help="also train on all rows in one place"),
+    click.Option(["--secure"], is_flag=True, help="make every sum under masks, as hospitals would, to see what that costs"),
     click.Option(["--save"], metavar="FOLDER", type=click.Path(), help="keep the model of the last run"),
     click.Option(["--report"], metavar="FILE", type=click.Path(), help="write the last run's report as HTML"),
 )

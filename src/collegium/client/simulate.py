@@ -26,6 +26,7 @@ from collegium.client.tables import table, together
 from collegium.engine.run import Run, Stage
 from collegium.errors import CollegiumError, DataError, NotFound
 from collegium.simulation.local import walk
+from collegium.simulation.secure import Sums
 from collegium.study import manifest
 from collegium.study.manifest import Averaging, Study
 from collegium.study.plan import rows, stages
@@ -48,6 +49,7 @@ def simulate(
     y: str = "",
     patient: str = "",
     pooled: bool = True,
+    secure: bool = False,
     seed: int | None = None,
     first: "str | os.PathLike[str]" = "",
     watch: Callable[[Run, Stage], object] = lambda run, stage: None,  # told of every step
@@ -59,6 +61,9 @@ def simulate(
     the sites publish it. Without held-out patients there is nothing to compare: of an estimator that holds nobody out, two
     tenths are held out here. `seed` replaces the study's; `first` is a model's folder, or a
     safetensors file, whose weights training begins from. `watch` is told of every step.
+
+    With `secure` every sum is made under masks, by the machines that hospitals and a coordinator run: the results are the same
+    bytes, and `results.run["secure"]` says what the masks cost. The pooled model's training is never masked.
     """
     if not sites:
         raise DataError("there is no site to simulate", hint="give a mapping of names to tables")
@@ -71,7 +76,7 @@ def simulate(
         chosen = chosen.model_copy(update={"seed": seed})
     brought = starts.first(first, chosen) if first else None
     try:
-        return run(chosen, tables, brought, pooled=pooled, watch=watch)
+        return run(chosen, tables, brought, pooled=pooled, secure=secure, watch=watch)
     except CollegiumError as e:
         own = f"column {chosen.outcome.target!r}" if chosen.outcome else ""
         if not (own and "column 'y'" in str(e)):
@@ -125,8 +130,9 @@ def rows_of(name: str, source: Any, study: Study, patient: str) -> Table:
 
 
 def run(
-    study: Study, tables: Mapping[str, Table], brought: starts.First | None, *, pooled: bool, watch: Callable[[Run, Stage], object]
-) -> Results:
+    study: Study, tables: Mapping[str, Table], brought: starts.First | None,
+    *, pooled: bool, secure: bool, watch: Callable[[Run, Stage], object],
+) -> Results:  # fmt: skip
     """The study over tables whose columns are the study's variables; first weights may be brought for it."""
     plan, given = stages(study, learner(study)), brought.given if brought else {}
     ready = {name: named(name, study, found) for name, found in tables.items()}
@@ -136,13 +142,19 @@ def run(
         figures.extend(progress(now, plan))
         watch(now, plan[now.place.stage])
 
-    end, memory = walk(plan, ready, given=given, seed=study.seed, watch=tell)
+    sums = masked(study, plan, [*ready]) if secure else None
+    end, memory = walk(plan, ready, given=given, seed=study.seed, watch=tell, secure=sums)
     lines = {name: kept["compare"]["line"] for name, kept in memory.items() if "line" in kept.get("compare", {})}
     reached = reach(study, ready, given) if pooled and len(ready) > 1 and lines else {}
     document = {"status": "finished", "sites": [*tables], "study": manifest.digest(study), "figures": figures, "simulated": True}
-    document["first"] = brought.digest if brought else ""
+    document |= {"first": brought.digest if brought else "", **({"secure": sums.document()} if sums else {})}
     found = {name: tree for name, tree in end.results.items() if name not in given}
     return Results(study, found, lines, reached, document)
+
+
+def masked(study: Study, plan: list[Stage], names: list[str]) -> Sums:
+    """The secure sums of these sites, as the manifest wants them."""
+    return Sums(manifest.digest(study), plan, names, curious=study.privacy.curious, rounds=study.privacy.epoch)
 
 
 def named(name: str, study: Study, found: Table) -> Table:

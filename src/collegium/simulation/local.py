@@ -11,6 +11,7 @@ from collegium.engine import run as course
 from collegium.engine import task
 from collegium.engine.fold import fold_bytes
 from collegium.engine.run import Run, Stage
+from collegium.simulation.secure import Sums
 from collegium.table import Table
 
 Memory = dict[str, dict[str, T.Tree]]  # site -> stage -> what the site keeps to itself
@@ -32,30 +33,40 @@ def walk(
     given: Mapping[str, T.Tree] | None = None,
     seed: int = 0,
     watch: Callable[[Run], object] = lambda run: None,
+    secure: Sums | None = None,
 ) -> tuple[Run, Memory]:
-    """All stages of a study over the sites' tables: the run's end, and what each site kept. `watch` sees every place."""
+    """All stages of a study over the sites' tables: the run's end, and what each site kept. `watch` sees every place.
+
+    With `secure` each sum is made under masks.
+    """
     run, memory = course.begin(stages, len(sites), given), Memory((site, {}) for site in sites)
     while not run.over:
-        run = play(run, stages, sites, memory, seed, watch)
+        run = play(run, stages, sites, memory, seed, watch, secure)
     return run, memory
 
 
-def play(run: Run, stages: Sequence[Stage], sites: Mapping[str, Table], memory: Memory, seed: int, watch: Callable[[Run], object]) -> Run:
+def play(
+    run: Run, stages: Sequence[Stage], sites: Mapping[str, Table], memory: Memory, seed: int,
+    watch: Callable[[Run], object], secure: Sums | None,
+) -> Run:  # fmt: skip
     """One round: every site's update, then its phases (ranging, the sum) until the run has moved on."""
     stage, shared, here = stages[run.place.stage], T.map(np.asarray, course.shared(run, stages)), run.place[:2]
     kept = {site: memory[site].get(stage.name, {"seed": task.seed(seed, site)}) for site in sites}
     changes = {site: task.update(stage.algorithm, shared, table, kept[site]) for site, table in sites.items()}
     while run.place[:2] == here and not run.over:
-        run = close(run, stages, [change for change, _ in changes.values()])
+        run = close(run, stages, {site: change for site, (change, _) in changes.items()}, secure)
         watch(run)
     for site, (_, after) in changes.items():
         memory[site][stage.name] = after
     return run
 
 
-def close(run: Run, stages: Sequence[Stage], changes: Sequence[T.Tree]) -> Run:
+def close(run: Run, stages: Sequence[Stage], changes: Mapping[str, T.Tree], secure: Sums | None = None) -> Run:
     """One phase of a round, from the sites' updates to the next place, by way of the very vectors that would travel."""
-    vectors = (task.vector(change, run.layout, run.place.phase) for change in changes)
-    total = fold_bytes(run.layout, (b"".join(block.data for block in blocks) for blocks in vectors))
+    vectors = {site: task.vector(change, run.layout, run.place.phase) for site, change in changes.items()}
+    if secure:
+        total = secure.add(run, vectors)
+    else:
+        total = fold_bytes(run.layout, (b"".join(block.data for block in blocks) for blocks in vectors.values()))
     after = course.close(run, stages, lambda at, size: total[at : at + size], len(changes))
     return replace(after, state=T.map(np.asarray, after.state))
