@@ -10,8 +10,11 @@ import statsmodels.api as sm
 
 from collegium.algorithms.features import Column, encode, encoded, features, names, references
 from collegium.algorithms.glm import FAMILIES, glm, table_of
+from collegium.engine import run as course
+from collegium.engine import task
+from collegium.engine.run import Stage
 from collegium.errors import DataError, RunError, StudyError
-from collegium.simulation.local import simulate
+from collegium.simulation.local import close, simulate
 from collegium.table import Table
 from tests.datasets import dataset
 from tests.laws.examples import cut, numbers
@@ -51,6 +54,33 @@ def test_statsmodels_on_pooled_rows(family: str, extra: bool):
     more = {"offset": table["offset"], "freq_weights": table["weight"]} if extra else {}
     table = table if extra else Table({"x": table["x"], "y": table["y"]})
     same_fit(simulate(glm(family=family, width=3), sites(table)), family, table["x"], table["y"], **more)
+
+
+ABSENT = {
+    "one misses a round": lambda at, number: ["0"] if number == at else [],
+    "one leaves": lambda at, number: ["0"] if number >= at else [],
+    "one comes late": lambda at, number: ["0"] if number <= at else [],
+    "two take turns": lambda at, number: ["0"] if number < at else ["1"],
+    "half of them leave": lambda at, number: ["0", "1"] if number >= at else [],
+}
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 5, 7])
+@pytest.mark.parametrize("how", ABSENT)
+@pytest.mark.parametrize("family", [*FAMILIES])
+def test_where_hospitals_drop_out_the_fit_is_that_of_those_who_answered_last(family: str, how: str, at: int):
+    table = numbers(np.random.default_rng(4), family)
+    here = {str(n): rows for n, rows in enumerate(sites(Table({"x": table["x"], "y": table["y"]})).values())}
+    stages = [Stage("fit", glm(family=family, width=3), 60, table.where(np.zeros(0, int)))]
+    run = course.begin(stages, len(here))
+    while not run.over:
+        place, shared = run.place, course.shared(run, stages)
+        names = [name for name in here if name not in ABSENT[how](at, place.round)]
+        changes = {name: task.update(stages[0].algorithm, shared, here[name], {"seed": np.array(0)})[0] for name in names}
+        while run.place[:2] == place[:2] and not run.over:
+            run = close(run, stages, changes)
+    x, y = (np.concatenate([here[name][column] for name in names]) for column in "xy")
+    same_fit(run.results["fit"], family, x, y)
 
 
 def test_without_an_intercept():

@@ -3,7 +3,9 @@
 For the canonical links (identity, logit, log) the log-likelihood of coefficients b on rows (x, y) with weights w has
 gradient  sum w x (y - mu)  and information  sum w v(mu) x x'  (McCullagh and Nelder 1989, section 2.5). Both are sums over
 rows, so they are sums over hospitals, and every Newton step is the one that pooled rows would take: after round 1, which
-finds centres and scales, five to eight rounds are usual. A step after which the likelihood has fallen is halved.
+finds centres and scales, five to eight rounds are usual. A step after which the likelihood has fallen is halved. Where other rows answer
+than in the round before (a hospital dropped out, or is back), likelihoods cannot be compared: Newton goes on from there, and the
+fit is that of the rows which answered last.
 
     >>> x, y = np.array([[0.0], [0.0], [0.0], [1.0], [1.0], [1.0]]), np.array([0.0, 0.0, 1.0, 0.0, 1.0, 1.0])
     >>> fit = glm(family="binomial", width=1)
@@ -95,17 +97,17 @@ def glm(
     def local(shared: Tree, table: Table, memory: Tree) -> tuple[Tree, Tree]:
         p = len(shared["centre"])
         rows = usable(training(table), family, p)
-        newton = {"gradient": np.zeros(p + lead), "information": np.zeros((p + lead,) * 2), "loglik": np.array(0.0)}
-        if shared["phase"] == LOOK:
-            return {"look": look(rows, family), "newton": newton}, memory
         nothing = Rows(rows.x[:0], rows.y[:0], rows.offset[:0], rows.weight[:0], 0)
-        return {"look": look(nothing, family), "newton": slope(rows, shared, family, model, lead)}, memory
+        if shared["phase"] == LOOK:
+            newton = {"gradient": np.zeros(p + lead), "information": np.zeros((p + lead,) * 2), "loglik": np.array(0.0)}
+            return {"look": look(rows, family), "who": who(nothing, family), "newton": newton}, memory
+        return {"look": look(nothing, family), "who": who(rows, family), "newton": slope(rows, shared, family, model, lead)}, memory
 
     def apply(state: Tree, total: Tree) -> Tree:
         state = {**state, "round": state["round"] + 1}
         if state["phase"] == LOOK:
             return begin(state, total["look"], family, ridge, lead)
-        return climb(state, total["newton"], ridge, lead, tol, LONGEST[family])
+        return climb(state, total["newton"], total["who"], ridge, lead, tol, LONGEST[family])
 
     def share(state: Tree) -> Tree:
         return {name: state[name] for name in ("phase", "tried", "centre", "scale", "level", "unit", "worth")}
@@ -120,7 +122,7 @@ def start(p: int, lead: int) -> Tree:
     """The state before the first round. Coefficients in it are those of the centred, scaled columns."""
     q = p + lead
     whole = dict.fromkeys(("phase", "round", "n", "missing", "halvings", "drift"), np.array(0))
-    number = dict.fromkeys(("weight", "constant", "level", "value", "loglik", "decrement"), np.array(0.0))
+    number = dict.fromkeys(("weight", "outcome", "constant", "level", "value", "loglik", "decrement"), np.array(0.0))
     vectors = {"centre": np.zeros(p), "scale": np.ones(p), "coef": np.zeros(q), "tried": np.zeros(q), "step": np.zeros(q)}
     progress = {"loglik": np.array(0.0), "step": np.array(0.0)}
     units = {"unit": np.array(1.0), "worth": np.array(1.0)}
@@ -149,17 +151,22 @@ def usable(table: Table, family: str, p: int) -> Rows:
 
 
 def look(rows: Rows, family: str) -> Tree:
-    """Round 1 at a site: what centres, scales and the constant of the likelihood are made of."""
+    """Round 1 at a site: what centres and scales are made of."""
     w = rows.weight
     y = rows.y - rows.offset if family == "gaussian" else rows.y
-    constant = np.zeros(len(y))
-    if family == "poisson":
-        found, at = np.unique(y, return_inverse=True)
-        constant = w * np.array([math.lgamma(v + 1) for v in found.tolist()])[at.reshape(-1)]
     exposure = w * np.exp(np.minimum(rows.offset, 20)) if family == "poisson" else w
-    out: dict[str, Any] = {"n": np.array(len(y)), "missing": np.array(rows.missing), "x": limbs(rows.x), "squares": limbs(rows.x**2)}
-    sums = np.stack([w, w * y, w * y**2, exposure, constant], axis=1)
-    return out | {"y": limbs(sums)}
+    out: dict[str, Any] = {"n": np.array(len(y)), "x": limbs(rows.x), "squares": limbs(rows.x**2)}
+    return out | {"y": limbs(np.stack([w, w * y, w * y**2, exposure], axis=1))}
+
+
+def who(rows: Rows, family: str) -> Tree:
+    """Which rows answer, as exact sums: how many, their weight and outcome, and the constant of their likelihood."""
+    w, constant = rows.weight, np.zeros(len(rows.y))
+    if family == "poisson":
+        found, at = np.unique(rows.y, return_inverse=True)
+        constant = w * np.array([math.lgamma(v + 1) for v in found.tolist()])[at.reshape(-1)]
+    sums = limbs(np.stack([w, w * rows.y, constant], axis=1))
+    return {"n": np.array(len(rows.y)), "missing": np.array(rows.missing), "sums": sums}
 
 
 def power_of_two(size: np.ndarray) -> np.ndarray:
@@ -170,7 +177,7 @@ def power_of_two(size: np.ndarray) -> np.ndarray:
 def begin(state: Tree, total: Tree, family: str, ridge: float, lead: int) -> Tree:
     """After round 1: centres and scales, and coefficients to climb from."""
     n, p = int(total["n"]), len(state["centre"])
-    weight, y, squares, exposure, constant = joined(total["y"]).tolist()
+    weight, y, squares, exposure = joined(total["y"]).tolist()
     if not n or not weight:
         raise RunError("no site has a training row with a known outcome", hint="check the outcome's mapping and the cohort")
     if n <= p + lead and not ridge:
@@ -189,9 +196,8 @@ def begin(state: Tree, total: Tree, family: str, ridge: float, lead: int) -> Tre
         coef[:lead] = math.log(y / exposure)
     else:
         coef[:lead] = math.log(y / (weight - y))
-    found = {"n": total["n"], "missing": total["missing"], "weight": np.array(weight), "constant": np.array(constant)}
     units = {"centre": centre, "scale": scale, "level": np.array(level), "unit": np.array(unit), "worth": np.array(worth)}
-    return {**state, **found, **units, "tried": coef, "phase": np.array(CLIMB)}
+    return {**state, **units, "n": total["n"], "tried": coef, "phase": np.array(CLIMB)}
 
 
 def design(x: np.ndarray, shared: Tree, lead: int) -> np.ndarray:
@@ -214,9 +220,14 @@ def slope(rows: Rows, shared: Tree, family: str, model: Family, lead: int) -> Tr
     return {"gradient": z.T @ (w * (y - mu)), "information": information, "loglik": np.sum(w * model.loglik(y, eta, mu))}
 
 
-def climb(state: Tree, total: Tree, ridge: float, lead: int, tol: float, longest: float) -> Tree:
-    """One Newton step up, or half a step back if the likelihood has fallen."""
-    first, tried, pull = state["round"] == 2, state["tried"], penalty(state, ridge, lead)
+def climb(state: Tree, total: Tree, answered: Tree, ridge: float, lead: int, tol: float, longest: float) -> Tree:
+    """One Newton step up, or half a step back if the likelihood of the same rows has fallen."""
+    tried, pull = state["tried"], penalty(state, ridge, lead)
+    sums = dict(zip(("weight", "outcome", "constant"), map(np.array, joined(answered["sums"])), strict=True))
+    rows = {"n": answered["n"], "missing": answered["missing"], **sums}
+    first = state["round"] == 2 or any(state[name] != value for name, value in rows.items())
+    if not answered["n"]:
+        raise RunError("no site that answered has a training row with a known outcome", hint="start the run again over those that have")
     loglik = np.array(float(total["loglik"]))
     value = loglik - 0.5 * (pull @ tried**2)
     if not first and value < state["value"] - 1e-7 - 1e-10 * abs(value):  # by more than fixed-point sums round off
@@ -232,7 +243,7 @@ def climb(state: Tree, total: Tree, ridge: float, lead: int, tol: float, longest
         refuse_separation(step, state, lead)
     step = step * min(1.0, longest / max(reach(step), 1e-300))
     finished = settled or decrement < tol
-    here = {"coef": tried, "information": total["information"], "value": np.array(value), "loglik": loglik}
+    here = {"coef": tried, "information": total["information"], "value": np.array(value), "loglik": loglik, **rows}
     ahead = {"tried": tried if finished else tried + step, "step": step, "decrement": np.array(decrement)}
     count = {"phase": np.array(DONE if finished else CLIMB), "halvings": np.array(0), "drift": np.array(drift)}
     return {**state, **here, **ahead, **count, "progress": {"loglik": loglik, "step": np.array(decrement)}}
