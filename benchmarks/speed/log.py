@@ -111,7 +111,7 @@ def asked(folder: Path, kept: store.Store, size: int) -> Iterator[Row]:
 
     def check(number: int) -> None:
         grow(kept, size + number, 1)
-        again = site.ask("another run")
+        again = site.ask("another run", now=True)
         site.check(book.for_site(**again.document(), site="site1", run="another run"), again)
 
     yield Row("commit of an entry, document, a site's check and its disk", median(check, 100), "ms")
