@@ -212,7 +212,7 @@ class Site(Speaker):
                 try:
                     found, frame = await self.answer(found, frame)
                 except Refused as refused:
-                    if refused.code != "conflict":
+                    if refused.code not in ("conflict", "not_found"):
                         raise
                     found, frame = await self.work(run)  # the round ended meanwhile: as an agent does, ask where the run stands
         return found

@@ -129,7 +129,7 @@ def without(folder: Path, sites: list[str], text: str, asked: int) -> dict[str, 
     stages = plan.stages(study, learner(study) if isinstance(study.method, Averaging) else None)
     rows, run, memory = tables(folder, dict.fromkeys(sites, ""), study), course.begin(stages, asked), {site: {} for site in sites}
     while not run.over:
-        run = play(run, stages, rows, memory, study.seed, lambda run: None)
+        run = play(run, stages, rows, memory, study.seed, lambda run: None, None)
     return flat(run.results)
 
 
