@@ -4,12 +4,13 @@ import hashlib
 import json
 import os
 import threading
+from dataclasses import replace
 
 import pytest
 
 from collegium import identity
 from collegium.canonical import canonical
-from collegium.errors import ConflictError
+from collegium.errors import ConflictError, IdentityError
 from collegium.site import config
 from collegium.site import part as parts
 from collegium.site.config import Config
@@ -82,7 +83,8 @@ def working(*answers):
                 if asked.says["do"] == "open":
                     send(here, {"rows": 50, "stages": ["features", "fit"]})
                 else:
-                    send(here, left.pop(0), b"12345678")
+                    answer = left.pop(0)
+                    send(here, answer() if callable(answer) else answer, b"12345678")
             os.close(there)
             os.close(here)
 
@@ -146,6 +148,46 @@ def test_a_task_that_the_log_does_not_hold_is_not_computed(site):
     assert "others may have been asked another" in told[-1]["says"]
     again, told = site(Coordinator(GO), working())
     assert again.follow() == "left"
+    assert "answers nothing more" in told[-1]["says"]
+
+
+def lying_from(number, what):
+    """A coordinator whose tasks are as logged up to `number`; that one comes with `what` besides, and not as logged."""
+    link = Coordinator(*[GO | {"task": task(k)} for k in range(1, number)], GO | {"task": task(number)} | what)
+    honest = link.log.task
+    put = lambda asked: honest(asked if asked["place"][1] < number else asked | {"state": "cd" * 32})
+    link.log.task = put
+    return link
+
+
+@pytest.mark.parametrize(
+    "what", [{}, {"secure": {"kind": "survivors", "root": "1:aa"}}, {"log": None}], ids=["fast", "survivors", "no log"]
+)
+def test_each_task_is_held_against_the_log_however_fast_the_rounds_and_whatever_comes_beside_it(site, what):
+    link = lying_from(3, what)
+    part, told = site(link, working(ANSWER, ANSWER))
+    assert part.follow() == "left"
+    answers = [answer for answer, _, _ in link.handed if answer]
+    assert [(answer["place"][1], answer["failure"]) for answer in answers] == [(1, ""), (2, ""), (3, "identity")]
+    assert ("others may have been asked another" in told[-1]["says"]) == ("log" not in what)
+
+
+def test_a_lie_that_is_proved_in_one_run_keeps_the_answers_of_all_others_here(site):
+    """It comes out while this run computes: what was computed does not leave."""
+    link = Coordinator(GO)
+    part, told = site(link, None)
+    witness = part.house.witness
+
+    def found():
+        with pytest.raises(IdentityError):
+            witness.refuse("two different logs", [], None)
+        return ANSWER
+
+    part.house = replace(part.house, start=working(found))
+    assert part.follow() == "left"
+    answer, vector, _ = link.handed[-1]
+    assert (answer["failure"], vector) == ("identity", b"")
+    assert [entry["what"] for entry in entries(site.ledger.path)] == ["failure"]
     assert "answers nothing more" in told[-1]["says"]
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from collegium import identity, merkle
+from collegium.canonical import task_digest
 from collegium.coordinator import logbook
 from collegium.coordinator import store as s
-from collegium.errors import IdentityError, StorageError
+from collegium.errors import IdentityError, NotFound, StorageError
 from collegium.merkle import Checkpoint
 from collegium.site import witness as w
 from collegium.site.ledger import Ledger
@@ -382,6 +383,39 @@ def test_a_task_that_differs_from_the_logged_one_is_refused(tmp_path: Path):
             look(watching(tmp_path / str(other)), keeper, logged, task=TASK | other)
 
 
+def opening(keeper: Keeper, asked: Asked, seq: int) -> dict[str, Any]:
+    """What a site is given with a task, when it looks at no more: the log of the moment when the round was opened."""
+    return between(keeper, asked, seq + 1) | {"own": keeper.show(asked, seq, size=seq + 1)["own"]}
+
+
+def test_a_task_is_held_against_the_log_of_its_own_moment_seen_or_not(tmp_path: Path):
+    keeper, site = Keeper(4), watching(tmp_path)
+    first = keeper.task(TASK)
+    asked = site.ask("r1")
+    site.hold(opening(keeper, asked, first), asked, TASK)
+    keeper.add(actor="york", action="update", site="york")
+    look(site, keeper)
+    late = site.ask("r1")
+    site.hold(opening(keeper, late, first), late, TASK)  # asked again, after more was seen
+    assert site.head is not None
+    assert site.head.size == 6
+    with pytest.raises(IdentityError, match="does not hold the task"):
+        site.hold(opening(keeper, late, first), late, TASK | {"state": "another model"})
+    with pytest.raises(IdentityError, match="answers nothing more"):
+        site.hold(opening(keeper, late, first), late, TASK)
+
+
+def test_a_task_of_another_history_is_refused_between_two_looks(tmp_path: Path):
+    keeper, site, other = Keeper(20), watching(tmp_path), TASK | {"state": "for this site alone"}
+    look(site, keeper)
+    lie = Keeper(entries=altered(keeper.entries, 4, "modified"))
+    asked = site.ask("r1")
+    assert asked.since is None
+    with pytest.raises(IdentityError, match="rewritten"):
+        site.hold(opening(lie, asked, lie.task(other)), asked, other)
+    assert (tmp_path / "state" / "log-evidence-1.json").exists()
+
+
 def test_entries_that_are_not_in_the_log_are_refused(tmp_path: Path):
     keeper = Keeper(9)
     for number, spoil in enumerate(
@@ -497,5 +531,12 @@ def test_the_coordinators_own_documents_are_believed(tmp_path: Path):
         with pytest.raises(IdentityError, match="is not the one of the log"):
             site.vouch(book.at(earlier, [30]), site.ask("r1"), earlier)
         site.vouch(book.at(book.mark(), [30]), site.ask("r1"), book.mark())
+        facts = {"run": "r1", "place": TASK["place"], "digest": task_digest(TASK)}
+        store.write(lambda c: logbook.append(c, 5, "coordinator", "task", **facts))
+        store.write(lambda c: logbook.append(c, 5, "york", "update", run="r1", place=TASK["place"], site="york", digest="d"))
+        site.hold(json.loads(json.dumps(book.asking("r1", TASK["place"], [30]))), site.ask("r1"), TASK)
+        assert site.head.size == 31
+        with pytest.raises(NotFound, match="does not hold that run r1 was asked"):
+            book.asking("r1", [0, 9, 1, "sum"], [31])
     finally:
         store.close()

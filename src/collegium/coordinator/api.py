@@ -126,12 +126,17 @@ class Api:
         return packed(await self.logged(reply, site, run, look))
 
     async def logged(self, reply: Reply, site: str, run: str, look: Look | None) -> Reply:
-        """A reply, and beside it what the site wants to see of the log: as it is now, or as it was at the mark that it is to sign."""
-        book, mark = self.runs.means.logbook, (reply.message.get("secure") or {}).get("root")
+        """A reply, and beside it what the site wants to see of the log: as it is now, or as it was at the mark that it is to sign.
+
+        No task goes without a proof that all sites of its round are asked the same, however fast the rounds are.
+        """
+        book, mark, task = self.runs.means.logbook, (reply.message.get("secure") or {}).get("root"), reply.message.get("task")
         if look and mark:
             shown = book.at(mark, look.seen)
         elif look and look.since is not None:
             shown = await asyncio.to_thread(book.for_site, look.seen, site=site, run=run, since=look.since)
+        elif look and task:
+            shown = book.asking(run, task["place"], look.seen)
         else:
             return reply
         return Reply({**reply.message, "log": shown}, reply.inside)

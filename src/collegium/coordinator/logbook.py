@@ -5,6 +5,7 @@ no number of a site stands in it. Each row also holds the hashes of the subtrees
 row, and a proof is a few rows found by number. What sites do with it is in `site/witness`, what auditors do in `client/audit`.
 """
 
+import json
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
@@ -148,6 +149,7 @@ class Logbook:
         self.held: OrderedDict[tuple[int, int], bytes] = OrderedDict()
         self.signed: tuple[int, str] = (-1, "")
         self.earlier = lru_cache(FEW)(self.proved)  # it never changes, and the sites of a round have seen the same
+        self.opening = lru_cache(FEW)(self.opened)
 
     def size(self) -> int:
         """How many entries there are."""
@@ -191,6 +193,23 @@ class Logbook:
     def at(self, mark: str, seen: Sequence[int]) -> Json:
         """The same of an earlier moment, the `mark` of which a site is to sign: its checkpoint, and that the two histories are one."""
         return self.earlier(int(mark.partition(":")[0]), *sorted(seen)[:FEW])
+
+    def asking(self, run: str, place: Sequence[Any], seen: Sequence[int]) -> Json:
+        """The same of the moment when a round was opened, with the entry that says what all its sites were asked."""
+        shown = self.opening(run, tuple(place))
+        return {**self.earlier(shown["seq"] + 1, *sorted(seen)[:FEW]), "own": [shown]}
+
+    def opened(self, run: str, place: tuple[Any, ...]) -> Json:
+        """The entry that opened a round, and that the log of its moment holds it. Raises `NotFound`."""
+
+        def shown(c: Connection) -> Json:
+            for seq in asked(c, run):
+                leaf = row_of(c, TEXT, seq)
+                if json.loads(leaf)["place"] == list(place):
+                    return {"seq": seq, "leaf": leaf, "proof": hexed(merkle.inclusion(Reader(c, self.held), seq, seq + 1))}
+            raise NotFound(f"the log does not hold that run {run} was asked {list(place)}")
+
+        return self.store.read(shown)
 
     def proved(self, then: int, *seen: int) -> Json:
         """A document of an earlier moment."""

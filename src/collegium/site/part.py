@@ -134,12 +134,15 @@ class Part:
 
     def lie(self, reply: Says, look: Asked) -> Left | None:
         """Hold what came of the coordinator's log against what this site has seen: why it leaves, where that cannot be right."""
-        asked, witness = reply.get("secure") or {}, self.house.witness
+        asked, task, witness = reply.get("secure") or {}, reply.get("task"), self.house.witness
         try:
-            if asked.get("kind") == "survivors":
+            if look.since is None and task is not None:
+                witness.hold(reply.get("log"), look, task)
+            elif task is None and asked.get("kind") == "survivors":
                 witness.vouch(reply.get("log"), look, str(asked.get("root")))
             elif look.since is not None:
-                witness.check(reply.get("log"), look, task=reply.get("task"))
+                witness.check(reply.get("log"), look, task=task)
+            witness.believe()
         except IdentityError as e:
             return Left("identity", str(e), f"{e}; way out: {e.hint}" if e.hint else "")
         return None
@@ -167,8 +170,7 @@ class Part:
 
     def prepare(self) -> None:
         """Be admitted by the steward and the policy, and open the worker on the rows. Raises `Left`."""
-        if lie := self.house.witness.refused:
-            raise Left("identity", lie)
+        self.believe()
         self.admission.check()
         self.folder.mkdir(parents=True, exist_ok=True)
         opening = {
@@ -190,6 +192,13 @@ class Part:
         if secure.wanted(self.manifest):
             self.sums = self.recorded(self.opened_sums)
         self.tell(status="running", title=str(self.manifest["title"]), stages=told["stages"])
+
+    def believe(self) -> None:
+        """Go on only with a coordinator that is not proved to have lied, in whichever run that came out. Raises `Left`."""
+        try:
+            self.house.witness.believe()
+        except IdentityError as e:
+            raise Left("identity", str(e), e.hint) from None
 
     def opened_sums(self) -> secure.Sums:
         """This site's part in the secure sums of the study, as far as it came in earlier runs."""
@@ -286,7 +295,8 @@ class Part:
         return self.refusal(task, str(told["failure"]), str(told["says"]), final=False), b""
 
     def sent(self, task: Says, told: Says, vector: Any) -> tuple[Says, Any]:
-        """Record what is about to leave, and upload it if it is large."""
+        """Record what is about to leave, and upload it if it is large. Raises `Left`."""
+        self.believe()  # what another run has found while this answer was made
         self.line = told.get("line") or self.line
         answer = {
             "version": 1, "run": self.run, "place": task["place"], "digest": told["digest"], "nbytes": told["nbytes"], "failure": "",

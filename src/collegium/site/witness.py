@@ -2,6 +2,7 @@
 
     asked = witness.ask(run)                                  # before a request, which brings `asked.document()`
     witness.check(reply["log"], asked, task=reply["task"])    # before the task is looked at: raises, or all of it holds
+    witness.hold(reply["log"], asked, reply["task"])          # the same for the task alone, where the last look was a moment ago
     witness.sent(run, place, digest)                          # before an update leaves
     witness.vouch(reply["log"], asked, root)                  # before the site signs who survived in a secure sum, and this root
 
@@ -139,8 +140,23 @@ class Witness:
             self.refuse_strange(found, shown, document)
             if task is not None:
                 self.refuse_unlogged(shown, task, document)
+                self.refuse_uncounted(shown, task, document)
             self.remember(found, shown, asked)
             self.save()
+
+    def hold(self, document: Any, asked: Asked, task: Mapping[str, Any]) -> None:
+        """Hold one task against the log of the moment when its round was opened, before which this site may have seen it or not.
+
+        Raises `IdentityError` as `check` does, and the caller must not answer then. What is remembered is on the disk after the
+        next `check`, which is never far: rounds that are so fast that nothing else is looked at are checked together.
+        """
+        with self.lock:
+            found, shown = self.opened(document)
+            self.refuse_other_past(found, shown, asked, document)
+            self.refuse_strange(found, shown, document)
+            self.refuse_unlogged(shown, task, document)
+            if found.size >= max(asked.heads, default=0):
+                self.grown(found, shown.note, asked)
 
     def vouch(self, document: Any, asked: Asked, root: str) -> None:
         """Hold a root that this site is to sign (`311:5f0c...`, a size before it) against everything that this site has seen.
@@ -156,10 +172,14 @@ class Witness:
             if found.size >= max(asked.heads, default=0):
                 self.grown(found, shown.note, asked)
 
-    def opened(self, document: Any) -> tuple[Checkpoint, Shown]:
-        """A document's parts, signed by the coordinator and of the same history as what it signed before. Raises `IdentityError`."""
+    def believe(self) -> None:
+        """Raises `IdentityError` once the coordinator is proved to have lied: nothing is answered to it then, in no run."""
         if self.kept.refused:
             raise IdentityError(self.kept.refused, hint=WAY_OUT.format(path=self.path))
+
+    def opened(self, document: Any) -> tuple[Checkpoint, Shown]:
+        """A document's parts, signed by the coordinator and of the same history as what it signed before. Raises `IdentityError`."""
+        self.believe()
         if document is None:
             raise IdentityError("the coordinator shows nothing of its log", hint="bring both sides to one release")
         shown = parsed(document)
@@ -229,20 +249,23 @@ class Witness:
         self.refuse(f"the log has an answer of this site that it never sent ({where}): {who}", [note], document)
 
     def refuse_unlogged(self, shown: Shown, task: Mapping[str, Any], document: Any) -> None:
-        """The task is the one that the log says everybody was given; and an update that was counted is in the log."""
+        """The task is the one that the log says everybody was given."""
         where = f"run {task['run']}, {list(task['place'])}"
         opened = [entry.says for entry in shown.own if entry.says.get("action") == "task"]
         if not any(one.get("digest") == task_digest(task) for one in opened):
             self.refuse(
                 f"the log does not hold the task that this site was given ({where}): others may have been asked another", [], document
             )
-        counted = task.get("counted")
+
+    def refuse_uncounted(self, shown: Shown, task: Mapping[str, Any], document: Any) -> None:
+        """An update of this site that was counted is in the log; one that came too late for its round is forgotten."""
+        where, counted = f"run {task['run']}, {list(task['place'])}", task.get("counted")
         settled = {name(str(e.says.get("run")), e.says.get("place") or ()) for e in shown.own if e.says.get("site") == self.site}
         if counted and name(task["run"], counted) in self.kept.owed.keys() - settled:
             self.refuse(f"this site's update was counted ({where}: {list(counted)}), and the log does not hold it", [], document)
         for each in [each for each in self.kept.owed if each.startswith(f"{task['run']} ")]:
             if json.loads(each.partition(" ")[2]) < list(task["place"]) and each not in settled:
-                del self.kept.owed[each]  # it came too late for its round: the log does not know it
+                del self.kept.owed[each]
 
     def remember(self, found: Checkpoint, shown: Shown, asked: Asked) -> None:
         """This is what the log is now."""
