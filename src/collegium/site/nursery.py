@@ -6,11 +6,13 @@ starts in a moment. At a hospital, where there is one site, an agent starts its 
 """
 
 import array
+import encodings.idna  # noqa: F401 - every agent looks its coordinator up by name, and loads the alphabets of the world for that
 import gc
 import os
 import selectors
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,14 +20,18 @@ from typing import Any, NoReturn
 
 import yaml  # noqa: F401 - every agent reads its policy: loaded here once for all
 
+from collegium import identity
 from collegium.site import agent, worker
 from collegium.site.pipe import Child, Start
+from collegium.site.progress import Lines
+from collegium.study import manifest, plan
 
 ASK_BYTES = 4096
 
 
 def serve_all(folders: Sequence[Path], *, environ: Mapping[str, str], version: str, runs: int = 0, quiet: bool = False) -> int:
     """Serve all these sites until told to stop, or until each has had `runs` runs; the number of agents that failed."""
+    warm()
     gc.freeze()  # pages of what is loaded by now are never written again, and so stay shared
     ends: dict[int, socket.socket] = {}
     for folder in folders:
@@ -38,6 +44,16 @@ def serve_all(folders: Sequence[Path], *, environ: Mapping[str, str], version: s
         theirs.close()
         ends[child] = ours
     return Mother(ends).watch()
+
+
+def warm() -> None:
+    """Do once what every agent and worker does first: what OpenSSL, YAML and pydantic fill in then is filled in before the forks."""
+    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    key = identity.key(bytes(32))
+    identity.verify(key.public, b"", key.sign(b""))
+    study = manifest.read(manifest.EXAMPLE)
+    manifest.digest(study)
+    plan.like(study)
 
 
 def be(life: Callable[[], object]) -> NoReturn:
@@ -56,8 +72,6 @@ def be(life: Callable[[], object]) -> NoReturn:
 
 def serve_one(folder: Path, mother: socket.socket, environ: Mapping[str, str], version: str, runs: int, quiet: bool) -> None:
     """One site's agent, which gets its workers from the mother."""
-    from collegium.site.progress import Lines
-
     show: Callable[..., object] = (lambda run, facts, known: None) if quiet else Lines()
     agent.serve(folder, environ=environ, version=version, show=show, start=borrowed(mother), runs=runs)
 
