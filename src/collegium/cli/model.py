@@ -1,15 +1,11 @@
 """`collegium model`: what came out of studies, read and used at the hospital; nothing is sent."""
 
-import json
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 
 from collegium.cli.shell import Screen, columns, command
-from collegium.client.kept import CARD, RESULTS, complete
 
 FOLDER = click.Path(exists=True, file_okay=False)
 FILE = click.Path(exists=True, dir_okay=False)
@@ -19,7 +15,9 @@ SHOWN = 10  # rows on the screen; all of them go into a file
 
 def listed(screen: Screen, folder: str) -> None:
     """List the models in a folder and the folders below it; a site's folder holds those of its runs."""
-    found = list(models(Path(folder)))
+    from collegium.models import kept
+
+    found = list(kept.found(Path(folder)))
     rows = [(path, card["title"], card["trained_on"]["sites"], shortened(card["quality"]["headline"])) for path, card in found]
     text = screen.table(rows, ("folder", "title", "hospitals", "how good")) if rows else f"There is no model in {folder}."
     screen.show({"models": [{"folder": str(path), "title": card["title"]} for path, card in found]}, text)
@@ -30,23 +28,11 @@ def shortened(headline: str) -> str:
     return textwrap.shorten(headline, HEADLINE, placeholder=" ...")
 
 
-def models(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Folders that hold a card, and the card."""
-    for path in sorted(folder.rglob(RESULTS)):
-        complete(path.parent)
-    for path in sorted(folder.rglob(CARD)):
-        try:
-            card = json.loads(path.read_bytes())
-            yield path.parent, {"title": card["title"], "trained_on": card["trained_on"], "quality": card["quality"]}
-        except (ValueError, KeyError, TypeError):
-            continue  # another program's card
-
-
 def shown(screen: Screen, folder: str) -> None:
     """Show a model's card: what for, learned from whom, how good. The digests of its files are checked."""
-    from collegium.models import card, predict
+    from collegium.models import card, kept, predict
 
-    complete(Path(folder))
+    kept.complete(Path(folder))
     model = predict.load(folder)
     screen.show(dict(model.card), card.markdown(model.card))
 
@@ -57,9 +43,9 @@ def used(screen: Screen, folder: str, data: str, patient: str, out: str | None) 
     FOLDER holds the model. The file needs the model's inputs under the study's names and in its units, and no outcome. A note
     beside a row says in what it is unlike the patients the model learned from.
     """
-    from collegium.models import predict
+    from collegium.models import kept, predict
 
-    complete(Path(folder))
+    kept.complete(Path(folder))
     found = predict.use(folder, data, patient=patient)
     if out:
         predict.write(out, found.columns)

@@ -109,6 +109,25 @@ def examined(screen: Screen, folder: str | None) -> None:
         raise click.exceptions.Exit(4)
 
 
+def opened(screen: Screen, folder: str | None, port: int | None, no_browser: bool) -> None:
+    """Open this hospital's own pages in a browser: invitations, running work, models, what has left. Ctrl-C ends it.
+
+    They are served to this machine alone. The link that is printed lets one browser in, once; a new one is printed then.
+    """
+    from collegium.site import console
+
+    opening = [not no_browser and screen.lively]
+
+    def say(address: str) -> None:
+        screen.note(f"{'The pages are open; another browser' if not opening else 'A browser'} is let in by: {address}")
+        if opening and opening.pop():
+            import webbrowser  # local: only where a person sits at this machine
+
+            webbrowser.open(address)
+
+    console.serve(Path(settings.folder("site", folder)), console.PORT if port is None else port, say)
+
+
 join = command(
     "join",
     joined,
@@ -128,3 +147,10 @@ join = command(
 serve = command("serve", served, FOLDER, click.Option(["--runs"], type=click.IntRange(0), default=0, help="end after so many runs"))
 status = command("status", told, FOLDER)
 doctor = command("doctor", examined, FOLDER)
+console = command(
+    "console",
+    opened,
+    FOLDER,
+    click.Option(["--port"], type=click.IntRange(0, 65535), help="the port to listen on, 0 for any; else 8471 or the next that is free"),
+    click.Option(["--no-browser"], is_flag=True, help="print the link only"),
+)

@@ -41,6 +41,7 @@ SITE = Branch(
         "join": Twig(f"{CLI}.site:join", "Make this machine a site of a federation, by its join code."),
         "serve": Twig(f"{CLI}.site:serve", "Run this hospital's agent until Ctrl-C."),
         "status": Twig(f"{CLI}.site:status", "What this site is doing, and what has left it."),
+        "console": Twig(f"{CLI}.site:console", "This hospital's own pages in a browser: invitations, work, models."),
         "steward": STEWARD,
         "doctor": Twig(f"{CLI}.site:doctor", "Find out which hop on the way to the coordinator fails."),
     },

@@ -14,8 +14,8 @@ import blake3
 
 from collegium import tree as T
 from collegium import wire
-from collegium.client.kept import complete
 from collegium.errors import FrameError, NotFound, StudyError
+from collegium.models.kept import complete
 from collegium.study.manifest import Study
 from collegium.study.plan import brought
 from collegium.study.schema import Variable

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from collegium import wire
-from collegium.client.kept import complete
 from collegium.client.simulate import simulate
 from collegium.models import predict
+from collegium.models.kept import complete
 from collegium.study import manifest
 from tests.client.test_results import simulate_rows
 from tests.client.test_simulate import SITES, STUDY

@@ -4,7 +4,9 @@ The agent loads no array and so keeps the results as they came. The first who as
 in the form that every model has.
 """
 
+import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,3 +41,15 @@ def hospitals(results: T.Tree) -> int:
     """How many hospitals the comparison counted; 0 where there was none, for the results do not say."""
     counted = results.get("compare", {}).get("sites", {})
     return sum(int(np.asarray(counted.get(name, 0))) for name in ("compared", *REASONS))
+
+
+def found(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The folders below this one that hold a model, and the card of each; kept runs are made into models on the way."""
+    for path in sorted(folder.rglob(RESULTS)):
+        complete(path.parent)
+    for path in sorted(folder.rglob(CARD)):
+        try:
+            card = json.loads(path.read_bytes())
+            yield path.parent, {name: card[name] for name in ("title", "purpose", "created", "output", "trained_on", "quality")}
+        except (ValueError, KeyError, TypeError):
+            continue  # another program's card
