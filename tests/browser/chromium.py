@@ -1,8 +1,12 @@
 """A real Chromium, the system's own; tests are skipped where there is none, and `.ci/run` brings it."""
 
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, sync_playwright
@@ -33,4 +37,18 @@ def chromium(**options: object) -> Iterator[BrowserContext]:
         context.on("request", lambda asked: None if asked.url.startswith(HERE) else said("error", asked.url))
         yield context
         browser.close()
-    assert complaints == []
+    assert not complaints, complaints
+
+
+@contextmanager
+def console(command: str, folder: Path) -> Iterator[str]:
+    """A console as a process, `site console` or `console`; the link that lets a browser in."""
+    asked = [sys.executable, "-m", "collegium.cli", *command.split(), "--folder", str(folder), "--no-browser", "--port", "0"]
+    with subprocess.Popen(asked, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        try:
+            yield re.search(r"http://\S+", line)[0]  # type: ignore[index]
+        finally:
+            process.terminate()
+            process.stderr.read()

@@ -4,10 +4,7 @@ No test here reads or writes what is behind the pages: it sees what a person see
 """
 
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from collegium.site import steward
-from tests.browser.chromium import chromium, needed
+from tests.browser.chromium import chromium, console, needed
 from tests.site.federation import PATIENT, POLICY, Federation, at_work, federated, until
 
 pytestmark = [needed, pytest.mark.network, pytest.mark.slow, pytest.mark.system]
@@ -27,20 +24,6 @@ PASSPHRASE = "correct horse battery"
 PAGES = ("/", "/invitations", "/running", "/models", "/ledger")
 
 
-@contextmanager
-def console(folder: Path) -> Iterator[str]:
-    """The console of a site's folder as a process; the link that lets a browser in."""
-    command = [sys.executable, "-m", "collegium.cli", "site", "console", "--folder", str(folder), "--no-browser", "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        line = process.stderr.readline()
-        try:
-            yield re.search(r"http://\S+", line)[0]  # type: ignore[index]
-        finally:
-            process.terminate()
-            process.stderr.read()
-
-
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[Federation]:
     with federated(tmp_path) as found:
@@ -50,7 +33,7 @@ def hub(tmp_path: Path) -> Iterator[Federation]:
 def test_a_steward_decides_a_study_runs_and_a_doctor_uses_the_model_with_the_network_gone(hub: Federation, tmp_path: Path):
     sites = [hub.site(tmp_path, name, policy=ASKED if name == "leeds" else POLICY) for name in ("leeds", "york", "hull")]
     steward.init(sites[0], PASSPHRASE, cost=1 << 10)
-    with chromium() as browser, console(sites[0]) as link, at_work(*sites):
+    with console("site console", sites[0]) as link, chromium() as browser, at_work(*sites):
         page = browser.new_page()
         page.goto(link)
         expect(page.get_by_role("heading", name="Today at leeds")).to_be_visible()
@@ -62,7 +45,7 @@ def test_a_steward_decides_a_study_runs_and_a_doctor_uses_the_model_with_the_net
         expect(page.get_by_text("finished", exact=True)).to_be_visible(timeout=60_000)
         until(lambda: any((sites[0] / "models").iterdir()))
     hub.stop()
-    with chromium() as browser, console(sites[0]) as link:  # agent and coordinator are gone: the cable is pulled
+    with console("site console", sites[0]) as link, chromium() as browser:  # agent and coordinator are gone: the cable is pulled
         page = browser.new_page()
         page.goto(link)
         page.get_by_role("link", name="Models").click()
@@ -128,7 +111,7 @@ def every(page: Page, base: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_page_keeps_the_rules_of_accessibility(lived_in: Path, scheme: str):
-    with chromium(color_scheme=scheme) as browser, console(lived_in) as link:
+    with console("site console", lived_in) as link, chromium(color_scheme=scheme) as browser:
         page = browser.new_page()
         page.goto(link)
         for path in every(page, link.partition("/enter")[0]):
@@ -138,7 +121,7 @@ def test_every_page_keeps_the_rules_of_accessibility(lived_in: Path, scheme: str
 
 @pytest.mark.parametrize("width", [320, 768, 1280])
 def test_no_page_is_wider_than_its_window_and_nothing_lies_over_another(lived_in: Path, width: int):
-    with chromium(viewport={"width": width, "height": 900}) as browser, console(lived_in) as link:
+    with console("site console", lived_in) as link, chromium(viewport={"width": width, "height": 900}) as browser:
         page = browser.new_page()
         page.goto(link)
         for path in every(page, link.partition("/enter")[0]):
@@ -152,7 +135,7 @@ def test_no_page_is_wider_than_its_window_and_nothing_lies_over_another(lived_in
 
 
 def test_every_page_is_whole_without_scripts_and_by_keyboard(lived_in: Path):
-    with chromium(java_script_enabled=False) as browser, console(lived_in) as link:
+    with console("site console", lived_in) as link, chromium(java_script_enabled=False) as browser:
         page = browser.new_page()
         page.goto(link)
         for path in every(page, link.partition("/enter")[0]):
@@ -164,7 +147,7 @@ def test_every_page_is_whole_without_scripts_and_by_keyboard(lived_in: Path):
 
 def test_a_console_that_is_started_again_is_said_and_keeps_what_was_typed(lived_in: Path):
     with chromium() as browser:
-        with console(lived_in) as link:
+        with console("site console", lived_in) as link:
             page = browser.new_page()
             page.goto(link)
             page.get_by_role("link", name="Read and decide").click()

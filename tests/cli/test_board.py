@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from collegium.cli.board import drawn, newest, standing, step
+from collegium.cli.board import drawn, newest, step
+from collegium.client.network import standing
 
 STAGES = ["features", "fit", "compare"]
 STATUS: dict[str, Any] = {

@@ -20,14 +20,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from collegium.cli.shell import clean
-from collegium.client.network import OVER, PAUSED
+from collegium.client.network import ANSWERED, COMPUTES, OVER, PARTED, standing
 from collegium.client.results import STANDS
 from collegium.study.outflow import STEPS
 
 Line: TypeAlias = tuple[str, str]  # the text, and how it is set
 EVENTS = 4  # of the newest, so many are shown
 BAR = (8, 30)  # the least and the most columns of the bar
-PARTED, ANSWERED, COMPUTES = "left: ", "has answered", "computes"
 MANY = {ANSWERED: "have answered", COMPUTES: "compute", "waits": "wait", "took part": "took part", "rests": "rest"}
 STYLES = {"finished": "bold green", "paused": "bold yellow", "stopped": "bold red", "failed": "bold red"}
 
@@ -83,24 +82,6 @@ def row(name: str, said: str, width: int, columns: int) -> list[Line]:
     text = f"{clean(name)[:width].ljust(width)}  {clean(said)}"
     style = "red" if said.startswith(PARTED) else "yellow" if "steward" in said else "green" if said == ANSWERED else ""
     return [(part, style) for part in filled(text, columns, width + 2)]
-
-
-def standing(status: Mapping[str, Any], site: str) -> str:
-    """What one hospital is doing in a run.
-
-    >>> standing({"sites": ["a"], "waiting": ["a"], "stewards": ["a"], "status": "running"}, "a")
-    'waits for its data steward'
-    """
-    left, answered, waiting, stewards = (status.get(name) or {} for name in ("left", "answered", "waiting", "stewards"))
-    if site in left:
-        return f"{PARTED}{left[site]}"
-    if status["status"] in OVER:
-        return "took part"
-    if status["status"] == PAUSED:
-        return "rests"
-    if site in stewards:
-        return "waits for its data steward"
-    return ANSWERED if site in answered else COMPUTES if site in waiting else "waits"
 
 
 def newest(told: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from collegium.cli import secret, settings
-from collegium.cli.draft import said
 from collegium.cli.shell import Screen, columns, command
+from collegium.client.draft import said
 from collegium.client.names import pick
 from collegium.errors import ConflictError
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from collegium.cli import complete, settings
+from collegium.cli.console import NO_BROWSER, announced, port_option
 from collegium.cli.shell import Screen, columns, command
 
 FOLDER = click.Option(
@@ -116,16 +117,7 @@ def opened(screen: Screen, folder: str | None, port: int | None, no_browser: boo
     """
     from collegium.site import console
 
-    opening = [not no_browser and screen.lively]
-
-    def say(address: str) -> None:
-        screen.note(f"{'The pages are open; another browser' if not opening else 'A browser'} is let in by: {address}")
-        if opening and opening.pop():
-            import webbrowser  # local: only where a person sits at this machine
-
-            webbrowser.open(address)
-
-    console.serve(Path(settings.folder("site", folder)), console.PORT if port is None else port, say)
+    console.serve(Path(settings.folder("site", folder)), console.PORT if port is None else port, announced(screen, no_browser))
 
 
 join = command(
@@ -151,6 +143,6 @@ console = command(
     "console",
     opened,
     FOLDER,
-    click.Option(["--port"], type=click.IntRange(0, 65535), help="the port to listen on, 0 for any; else 8471 or the next that is free"),
-    click.Option(["--no-browser"], is_flag=True, help="print the link only"),
+    port_option(8471),
+    NO_BROWSER,
 )

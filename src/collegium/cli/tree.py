@@ -103,6 +103,7 @@ ROOT = Branch(
         "study": STUDY,
         "model": MODEL,
         "log": LOG,
+        "console": Twig(f"{CLI}.console:console", "The researcher's pages in a browser: new study, live runs, results."),
         "simulate": Twig(f"{CLI}.simulate:simulate", "Run a study over local files, as if each were a hospital."),
         "version": Twig(f"{CLI}.about:version", "The version of Collegium and what it runs on."),
         "completion": Twig(f"{CLI}.about:completion", "A script that completes commands in bash, zsh or fish."),

@@ -34,6 +34,7 @@ from collegium.study import manifest, participants
 from collegium.study.manifest import Study
 
 OVER, PAUSED = ("finished", "stopped", "failed"), "paused"
+PARTED, ANSWERED, COMPUTES = "left: ", "has answered", "computes"  # what a hospital does in a run, in words
 Document = dict[str, Any]
 
 
@@ -275,6 +276,24 @@ def closed(link: Link) -> None:
 def paused(run: Mapping[str, Any]) -> str:
     """That a run is paused, and why."""
     return f"run {run['run']} is paused{': ' if run.get('says') else ''}{run.get('says') or ''}"
+
+
+def standing(status: Mapping[str, Any], site: str) -> str:
+    """What one hospital is doing in a run.
+
+    >>> standing({"sites": ["a"], "waiting": ["a"], "stewards": ["a"], "status": "running"}, "a")
+    'waits for its data steward'
+    """
+    left, answered, waiting, stewards = (status.get(name) or {} for name in ("left", "answered", "waiting", "stewards"))
+    if site in left:
+        return f"{PARTED}{left[site]}"
+    if status["status"] in OVER:
+        return "took part"
+    if status["status"] == PAUSED:
+        return "rests"
+    if site in stewards:
+        return "waits for its data steward"
+    return ANSWERED if site in answered else COMPUTES if site in waiting else "waits"
 
 
 def nothing(run: Mapping[str, Any]) -> str:

@@ -135,13 +135,16 @@ class Results:
 
     def report(self, path: str | Path, **facts: Any) -> Path:
         """Write the report as one HTML file, its charts inside, and return where it is; `facts` as in `study.report`."""
+        Path(path).write_text(self.page(**facts))
+        return Path(path)
+
+    def page(self, **facts: Any) -> str:
+        """The report as the text of an HTML file."""
         from collegium.study import report
 
         known = {**self.run, **facts}
         lines = sorted(self.lines.items())
-        page = report.html(self.study, self.trees, figures=known.get("figures", ()), lines=lines, pooled=self.pooled or None, facts=known)
-        Path(path).write_text(page)
-        return Path(path)
+        return report.html(self.study, self.trees, figures=known.get("figures", ()), lines=lines, pooled=self.pooled or None, facts=known)
 
     def text(self, *, width: int = 100) -> str:
         """The report as text: what a terminal shows of a descriptive study."""

@@ -52,13 +52,12 @@ def html(
     `answered`, `waiting` and `events`.
     """
     record = Record(study, results, figures, lines, pooled, facts)
-    parts = sections(record)
     style = template("report.css").render()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     return template("report.html").render(
         study=study, status=record.status, state=STATES.get(record.status, "warn"), lead=lead(record), headline=headline(record),
-        notices=notices(record), tiles=tiles(record), sections=[(one, body(one.blocks)) for one in parts], style=Markup(style),
+        notices=notices(record), tiles=tiles(record), sections=parts(record), style=Markup(style),
         policy=policy, digest=manifest.digest(study), version=version("collegium"),
     )  # fmt: skip
 
@@ -69,6 +68,11 @@ def template(name: str) -> jinja2.Template:
     loader = jinja2.PackageLoader("collegium.study.report")
     found = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return found.get_template(name)
+
+
+def parts(record: Record) -> list[tuple[Section, Markup]]:
+    """Each subject of a report, and its tags: for a page that has a frame of its own."""
+    return [(one, body(one.blocks)) for one in sections(record)]
 
 
 def sections(record: Record) -> list[Section]:
