@@ -23,22 +23,22 @@ their digits whatever the units are. Coefficients are put back into the given un
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from statistics import NormalDist
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from collegium.algorithms.algorithm import Algorithm
 from collegium.algorithms.columns import LARGEST, joined, limbs, training
+from collegium.algorithms.newton import OUTCOME, known, likelihood_ratio, power_of_two, wald
+from collegium.algorithms.newton import climb as step_up
+from collegium.algorithms.newton import start as standing
 from collegium.errors import DataError, RunError, StudyError
 from collegium.table import Table
 from collegium.tree import Tree
 
 Name: TypeAlias = Literal["gaussian", "binomial", "poisson"]
-Z95 = NormalDist().inv_cdf(0.975)
+Errors: TypeAlias = Literal["model", "patient", "site"]
 LOOK, CLIMB, DONE = 0, 1, 2  # phases: find scales; Newton steps; the summit
-SINGULAR = 1e-11  # least eigenvalue of the scaled information (a correlation matrix) that still tells columns apart
-DRIFT = 3  # near a maximum each step is far below half the last; so many that are not tell that there is none
 LONGEST = {"gaussian": math.inf, "binomial": math.inf, "poisson": 2.0}  # a step, in scaled columns: exp() must not overshoot
 
 
@@ -69,6 +69,7 @@ class Rows(NamedTuple):
     offset: np.ndarray
     weight: np.ndarray
     missing: int  # rows left out because the outcome is not known
+    whose: np.ndarray  # the number of the patient that each row is of
 
 
 def glm(
@@ -76,6 +77,7 @@ def glm(
     family: Name = "binomial",
     ridge: float = 0.0,
     intercept: bool = True,
+    errors: Errors = "model",
     tol: float = 1e-10,
     width: int | None = None,
 ) -> Algorithm:
@@ -85,6 +87,9 @@ def glm(
     has them; rows of another `part` than 0 and rows without outcome are left out. `ridge` adds ridge/2 times the squares of
     the coefficients but the intercept's to minus the log-likelihood (gaussian: to half the squared error). It stops when
     the step is below `tol` standard errors. `width`, the columns of `x`, comes from `encoded` where it is not given.
+
+    `errors` says what is taken to be independent: rows, as the model has it, or only patients, or only sites. The last two
+    are the sandwich of Huber (1967) and Liang and Zeger (1986), with the factor G/(G-1) (n-1)/(n-q) for G clusters.
     """
     model, lead = FAMILIES[family], int(intercept)  # lead: coefficients before those of x
 
@@ -97,11 +102,10 @@ def glm(
     def local(shared: Tree, table: Table, memory: Tree) -> tuple[Tree, Tree]:
         p = len(shared["centre"])
         rows = usable(training(table), family, p)
-        nothing = Rows(rows.x[:0], rows.y[:0], rows.offset[:0], rows.weight[:0], 0)
-        if shared["phase"] == LOOK:
-            newton = {"gradient": np.zeros(p + lead), "information": np.zeros((p + lead,) * 2), "loglik": np.array(0.0)}
-            return {"look": look(rows, family), "who": who(nothing, family), "newton": newton}, memory
-        return {"look": look(nothing, family), "who": who(rows, family), "newton": slope(rows, shared, family, model, lead)}, memory
+        nothing = Rows(rows.x[:0], rows.y[:0], rows.offset[:0], rows.weight[:0], 0, rows.whose[:0])
+        seen, asked = (rows, nothing) if shared["phase"] == LOOK else (nothing, rows)
+        newton = slope(asked, shared, family, model, lead, errors)
+        return {"look": look(seen, family), "who": who(asked, family), "newton": newton}, memory
 
     def apply(state: Tree, total: Tree) -> Tree:
         state = {**state, "round": state["round"] + 1}
@@ -113,20 +117,16 @@ def glm(
         return {name: state[name] for name in ("phase", "tried", "centre", "scale", "level", "unit", "worth")}
 
     def result(state: Tree) -> Tree:
-        return summit(state, family, ridge, lead)
+        return summit(state, family, ridge, lead, errors)
 
     return Algorithm(init, local, apply, lambda s: bool(s["phase"] == DONE), share, result, f"glm {family}")
 
 
 def start(p: int, lead: int) -> Tree:
     """The state before the first round. Coefficients in it are those of the centred, scaled columns."""
-    q = p + lead
-    whole = dict.fromkeys(("phase", "round", "n", "missing", "halvings", "drift"), np.array(0))
-    number = dict.fromkeys(("weight", "outcome", "constant", "level", "value", "loglik", "decrement"), np.array(0.0))
-    vectors = {"centre": np.zeros(p), "scale": np.ones(p), "coef": np.zeros(q), "tried": np.zeros(q), "step": np.zeros(q)}
-    progress = {"loglik": np.array(0.0), "step": np.array(0.0)}
-    units = {"unit": np.array(1.0), "worth": np.array(1.0)}
-    return {**whole, **number, **vectors, **units, "information": np.zeros((q, q)), "progress": progress}
+    number = dict.fromkeys(("weight", "outcome", "constant", "level", "null"), np.array(0.0))
+    whole = dict.fromkeys(("shifted", "clusters"), np.array(0))
+    return {**standing(p, lead), **number, **whole, "unit": np.array(1.0), "meat": np.zeros((p + lead,) * 2)}
 
 
 def usable(table: Table, family: str, p: int) -> Rows:
@@ -136,8 +136,9 @@ def usable(table: Table, family: str, p: int) -> Rows:
         raise DataError(f"x has shape {x.shape} and y {y.shape}; wanted (rows, {p}) and (rows,)")
     offset = np.asarray(table["offset"], np.float64) if "offset" in table else np.zeros(len(y))
     weight = np.asarray(table["weight"], np.float64) if "weight" in table else np.ones(len(y))
-    known = ~np.isnan(y)
-    x, y, offset, weight = x[known], y[known], offset[known], weight[known]
+    there = ~np.isnan(y)
+    whose = np.arange(len(y)) if table.patient is None else np.unique(table.patient, return_inverse=True)[1].reshape(-1)
+    x, y, offset, weight, whose = x[there], y[there], offset[there], weight[there], whose[there]
     for name, column in (("x", x), ("y", y), ("offset", offset), ("weight", weight)):
         if not (np.abs(column) <= LARGEST).all():
             raise DataError(f"column {name!r} holds missing values, infinity or values beyond {LARGEST:.2g}")
@@ -147,7 +148,7 @@ def usable(table: Table, family: str, p: int) -> Rows:
         raise DataError(
             f"column 'y' ranges from {y.min():g} to {y.max():g}; {family} wants {'0 to 1' if family == 'binomial' else 'counts'}"
         )
-    return Rows(x, y, offset, weight, int((~known).sum()))
+    return Rows(x, y, offset, weight, int((~there).sum()), whose)
 
 
 def look(rows: Rows, family: str) -> Tree:
@@ -155,7 +156,8 @@ def look(rows: Rows, family: str) -> Tree:
     w = rows.weight
     y = rows.y - rows.offset if family == "gaussian" else rows.y
     exposure = w * np.exp(np.minimum(rows.offset, 20)) if family == "poisson" else w
-    out: dict[str, Any] = {"n": np.array(len(y)), "x": limbs(rows.x), "squares": limbs(rows.x**2)}
+    shifted = np.array(int((rows.offset != 0).sum()))
+    out: dict[str, Any] = {"n": np.array(len(y)), "shifted": shifted, "x": limbs(rows.x), "squares": limbs(rows.x**2)}
     return out | {"y": limbs(np.stack([w, w * y, w * y**2, exposure], axis=1))}
 
 
@@ -167,11 +169,6 @@ def who(rows: Rows, family: str) -> Tree:
         constant = w * np.array([math.lgamma(v + 1) for v in found.tolist()])[at.reshape(-1)]
     sums = limbs(np.stack([w, w * rows.y, constant], axis=1))
     return {"n": np.array(len(rows.y)), "missing": np.array(rows.missing), "sums": sums}
-
-
-def power_of_two(size: np.ndarray) -> np.ndarray:
-    """The power of two nearest each size, by which a division loses no digit; 1 for none."""
-    return np.where(size > 0, 2.0 ** np.round(np.log2(np.where(size > 0, size, 1.0))), 1.0)
 
 
 def begin(state: Tree, total: Tree, family: str, ridge: float, lead: int) -> Tree:
@@ -197,7 +194,7 @@ def begin(state: Tree, total: Tree, family: str, ridge: float, lead: int) -> Tre
     else:
         coef[:lead] = math.log(y / (weight - y))
     units = {"centre": centre, "scale": scale, "level": np.array(level), "unit": np.array(unit), "worth": np.array(worth)}
-    return {**state, **units, "n": total["n"], "tried": coef, "phase": np.array(CLIMB)}
+    return {**state, **units, "n": total["n"], "shifted": total["shifted"], "tried": coef, "phase": np.array(CLIMB)}
 
 
 def design(x: np.ndarray, shared: Tree, lead: int) -> np.ndarray:
@@ -206,8 +203,8 @@ def design(x: np.ndarray, shared: Tree, lead: int) -> np.ndarray:
     return np.column_stack([np.ones(len(z)), z]) if lead else z
 
 
-def slope(rows: Rows, shared: Tree, family: str, model: Family, lead: int) -> Tree:
-    """A site's gradient, information and log-likelihood at the coefficients tried, divided by `worth`."""
+def slope(rows: Rows, shared: Tree, family: str, model: Family, lead: int, errors: Errors) -> Tree:
+    """A site's gradient, information and log-likelihood at the coefficients tried, divided by `worth`; for a sandwich, its filling."""
     z, w, y, offset = design(rows.x, shared, lead), rows.weight / shared["worth"], rows.y, rows.offset
     if family == "gaussian":
         y, offset = (y - offset - shared["level"]) / shared["unit"], np.zeros(len(y))
@@ -217,36 +214,28 @@ def slope(rows: Rows, shared: Tree, family: str, model: Family, lead: int) -> Tr
         eta = np.minimum(eta, 17 + np.log(shared["worth"]))
     mu = model.mean(eta)
     information = z.T @ (z * (w * model.variance(mu))[:, None])
-    return {"gradient": z.T @ (w * (y - mu)), "information": information, "loglik": np.sum(w * model.loglik(y, eta, mu))}
+    out = {"gradient": z.T @ (w * (y - mu)), "information": information, "loglik": np.sum(w * model.loglik(y, eta, mu))}
+    if errors == "model":
+        return out
+    group = rows.whose if errors == "patient" else np.zeros(len(y), np.int64)
+    score = np.zeros((int(group.max(initial=-1)) + 1, z.shape[1]))
+    np.add.at(score, group, z * (w * (y - mu))[:, None])
+    return out | {"meat": score.T @ score, "clusters": np.array(len(np.unique(group)))}
 
 
 def climb(state: Tree, total: Tree, answered: Tree, ridge: float, lead: int, tol: float, longest: float) -> Tree:
     """One Newton step up, or half a step back if the likelihood of the same rows has fallen."""
-    tried, pull = state["tried"], penalty(state, ridge, lead)
     sums = dict(zip(("weight", "outcome", "constant"), map(np.array, joined(answered["sums"])), strict=True))
     rows = {"n": answered["n"], "missing": answered["missing"], **sums}
-    first = state["round"] == 2 or any(state[name] != value for name, value in rows.items())
+    first, null = state["round"] == 2 or not known(rows, state), state["null"]
     if not answered["n"]:
         raise RunError("no site that answered has a training row with a known outcome", hint="start the run again over those that have")
-    loglik = np.array(float(total["loglik"]))
-    value = loglik - 0.5 * (pull @ tried**2)
-    if not first and value < state["value"] - 1e-7 - 1e-10 * abs(value):  # by more than fixed-point sums round off
-        return halve(state)
-    information = total["information"] + np.diag(pull)
-    refuse_singular(information, state, lead, first)
-    gradient = total["gradient"] - pull * tried
-    step = np.linalg.solve(information, gradient)
-    decrement, before = math.sqrt(max(gradient @ step, 0.0) * state["worth"]), float(state["decrement"])  # in standard errors
-    settled = not first and before / 2 < decrement < 1e-6  # as small as the sums' own rounding lets it be
-    drift = int(state["drift"]) + 1 if not first and before / 2 < decrement < 0.1 else 0
-    if drift >= DRIFT and not settled:
-        refuse_separation(step, state, lead)
-    step = step * min(1.0, longest / max(reach(step), 1e-300))
-    finished = settled or decrement < tol
-    here = {"coef": tried, "information": total["information"], "value": np.array(value), "loglik": loglik, **rows}
-    ahead = {"tried": tried if finished else tried + step, "step": step, "decrement": np.array(decrement)}
-    count = {"phase": np.array(DONE if finished else CLIMB), "halvings": np.array(0), "drift": np.array(drift)}
-    return {**state, **here, **ahead, **count, "progress": {"loglik": loglik, "step": np.array(decrement)}}
+    if first:  # the first coefficients tried are those of the model without any variable; later ones are not
+        null = np.array(float(total["loglik"]) if state["round"] == 2 else 0.0)
+        state = {**state, "shifted": state["shifted"] if state["round"] == 2 else np.array(-1)}
+    after, finished = step_up(state, total, penalty(state, ridge, lead), first=first, lead=lead, tol=tol, longest=longest, why=OUTCOME)
+    filling = {name: total[name] for name in ("meat", "clusters") if name in total}
+    return {**after, **rows, **filling, "null": null, "phase": np.array(DONE if finished else CLIMB)}
 
 
 def penalty(state: Tree, ridge: float, lead: int) -> np.ndarray:
@@ -254,60 +243,7 @@ def penalty(state: Tree, ridge: float, lead: int) -> np.ndarray:
     return np.concatenate([np.zeros(lead), ridge / state["scale"] ** 2 / state["worth"]])
 
 
-def reach(step: np.ndarray) -> float:
-    """The largest change in a step."""
-    return float(np.abs(step).max(initial=0.0))
-
-
-def halve(state: Tree) -> Tree:
-    """Try half of the step that went too far."""
-    if state["halvings"] >= 40:
-        raise RunError("no step raises the likelihood any more", hint="look for extreme values in x, or set ridge above 0")
-    step = state["step"] / 2
-    return {**state, "step": step, "tried": state["coef"] + step, "halvings": state["halvings"] + 1}
-
-
-def refuse_singular(information: np.ndarray, state: Tree, lead: int, first: bool) -> None:
-    """Raise `RunError`, naming the columns, if the rows cannot tell some of them apart."""
-    size = np.diag(information)
-    if first and (flat := np.flatnonzero(size <= 1e-9 * size.max(initial=0.0))).size:
-        raise RunError(
-            f"{listed(flat, lead)} {'has' if len(flat) == 1 else 'have'} the same value in all {int(state['n'])} rows",
-            hint="leave such a column out, or set ridge above 0",
-        )
-    if (size <= 0).any():
-        refuse_separation(state["step"], state, lead)
-    root = np.sqrt(size)
-    values, vectors = np.linalg.eigh(information / root[:, None] / root)
-    if not len(values) or values[0] > SINGULAR:
-        return
-    if not first:  # the columns differed at the start: it is the outcome that leaves them no information
-        refuse_separation(state["step"], state, lead)
-    part = np.abs(vectors[:, 0])
-    raise RunError(
-        f"{listed(np.flatnonzero(part > 0.1 * part.max()), lead)} say the same: each follows from the others",
-        hint="leave one of them out, drop a reference level of each category, or set ridge above 0",
-    )
-
-
-def refuse_separation(step: np.ndarray, state: Tree, lead: int) -> None:
-    """Raise `RunError`: some coefficients grow for ever, because a column gives the outcome away (Albert and Anderson 1984)."""
-    move = np.abs(step / np.concatenate([np.ones(lead), state["scale"]]))
-    move[:lead] = 0.0 if len(step) > 1 else 1.0
-    raise RunError(
-        f"{listed(np.flatnonzero(move > 0.3 * move.max()), lead)} gives the outcome away: "
-        "there are values for which all rows have the same outcome, so no finite coefficient is best",
-        hint="leave the column out, join rare categories, or set ridge above 0",
-    )
-
-
-def listed(places: np.ndarray, lead: int) -> str:
-    """Columns by their place in x, at most five; whoever knows their names puts them in."""
-    called = ["the intercept" if lead and at == 0 else f"x[{at - lead}]" for at in places.tolist()]
-    return ", ".join(called[:5]) + (f" and {len(called) - 5} more" if len(called) > 5 else "")
-
-
-def summit(state: Tree, family: str, ridge: float, lead: int) -> Tree:
+def summit(state: Tree, family: str, ridge: float, lead: int, errors: Errors) -> Tree:
     """Coefficients, standard errors and likelihood in the units the rows came in.
 
     The covariance is the inverse information; with a ridge it is that of the shrunken estimate (Gray 1992), which says
@@ -328,16 +264,27 @@ def summit(state: Tree, family: str, ridge: float, lead: int) -> Tree:
     if family == "gaussian":
         error = max(-2 * float(state["loglik"]), 1e-300)
         dispersion = error / max(weight - q, 1.0)
-        loglik = -0.5 * weight * (math.log(2 * math.pi * error * unit**2 / max(weight, 1.0)) + 1)
+        loglik = gaussian(error, unit, weight)
     cov = to @ (inverse @ state["information"] @ inverse if ridge else inverse) @ to.T * (dispersion / worth)
-    se = np.sqrt(np.maximum(np.diag(cov), 0.0))
-    z = coef / np.where(se > 0, se, 1.0)
-    p_value = np.array([math.erfc(abs(v) / math.sqrt(2)) for v in z.tolist()])
-    out = {"coef": coef, "se": se, "z": z, "p": p_value, "low": coef - Z95 * se, "high": coef + Z95 * se, "cov": cov}
+    out: dict[str, Any] = wald(coef, cov)
+    if errors != "model":
+        many, n = max(int(state["clusters"]), 1), int(state["n"])
+        factor = many / max(many - 1, 1) * max(n - 1, 1) / max(n - q, 1)
+        out = {**wald(coef, factor * (to @ inverse @ state["meat"] @ inverse @ to.T)), "model_se": out["se"], "clusters": state["clusters"]}
     out |= {"loglik": np.array(loglik), "aic": np.array(2 * q - 2 * loglik)}
+    if not ridge and p and (int(state["shifted"]) == 0 or (family == "poisson" and int(state["shifted"]) > 0)):
+        null = float(worth * state["null"] - state["constant"])
+        if family == "gaussian":
+            null = gaussian(max(-2 * float(state["null"]), 1e-300), unit, weight)
+        out["test"] = likelihood_ratio(loglik, null, p)
     out |= {"dispersion": np.array(dispersion * (unit**2 if family == "gaussian" else 1.0)), "n": state["n"]}
     whole = {"missing": state["missing"], "rounds": state["round"], "converged": np.array(int(state["phase"] == DONE))}
     return out | whole | {"intercept": np.array(lead), "family": np.array([*FAMILIES].index(family))}
+
+
+def gaussian(error: float, unit: float, weight: float) -> float:
+    """The log-likelihood of a linear model with its variance estimated, from the squared error in units of `unit`."""
+    return -0.5 * weight * (math.log(2 * math.pi * error * unit**2 / max(weight, 1.0)) + 1)
 
 
 class Row(NamedTuple):
@@ -364,7 +311,7 @@ class Row(NamedTuple):
 
 
 def table_of(result: Tree, names: Sequence[str], references: Collection[int] = ()) -> list[Row]:
-    """A result as rows: odds ratios (binomial) or rate ratios (poisson) with intervals and p values.
+    """A result as rows: odds ratios (binomial), rate ratios (poisson) or hazard ratios (Cox) with intervals and p values.
 
     `references` are the places among the names that have no coefficient, for they are what others are compared with.
     """
@@ -372,13 +319,13 @@ def table_of(result: Tree, names: Sequence[str], references: Collection[int] = (
     if lead + fitted != len(result["coef"]):
         raise StudyError(f"the fit has {len(result['coef']) - lead} columns, {fitted} names were given")
     numbers = zip(*(np.asarray(result[part]).tolist() for part in ("coef", "se", "z", "p", "low", "high")), strict=True)
-    gaussian = [*FAMILIES][int(result["family"])] == "gaussian"
+    plain = "family" in result and [*FAMILIES][int(result["family"])] == "gaussian"
     rows = []
     for at, name in enumerate(["intercept"] * lead + list(names), -lead):
         if at in references:
-            rows.append(Row(name, 0.0, None, None, None, None, None, None if gaussian else 1.0, None, None))
+            rows.append(Row(name, 0.0, None, None, None, None, None, None if plain else 1.0, None, None))
             continue
         coef, se, z, p, low, high = next(numbers)
-        ratios = (None, None, None) if gaussian else tuple(math.exp(min(v, 700.0)) for v in (coef, low, high))
+        ratios = (None, None, None) if plain else tuple(math.exp(min(v, 700.0)) for v in (coef, low, high))
         rows.append(Row(name, coef, se, z, p, low, high, *ratios))
     return rows
