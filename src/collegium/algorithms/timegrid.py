@@ -1,0 +1,142 @@
+"""Times on a grid that all hospitals share, cut so that no interval is about a few patients.
+
+Patients of different hospitals can be compared in time only on common intervals. A study declares cells of one width; this
+stage counts, by sums, who leaves in each (has the event, or is followed no further), and joins neighbouring cells until
+`fewest` patients leave in each interval. An interval begins with a cell that has an event: whoever is censored before the
+next event was still at risk at this one, so with `fewest` of 1 nothing is lost, and the intervals are the distinct times of
+events. That tells times of single patients to all sites, so it is a choice that a manifest has to give a reason for.
+
+    >>> table = Table({"time": np.array([1.0, 2.0, 2.0, 5.0]), "event": np.array([1.0, 0.0, 1.0, 0.0])})
+    >>> step = timegrid(5, fewest=2)
+    >>> step.result(step.apply(step.init({}), step.local({}, table, {})[0]))["group"]
+    array([[-1,  0,  0,  0,  0,  0]])
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from collegium.algorithms.algorithm import Algorithm
+from collegium.algorithms.columns import places, texts, training
+from collegium.errors import DataError, StudyError
+from collegium.table import Table
+from collegium.tree import Tree
+
+FEWEST = 10  # patients who leave in an interval, at least: of fewer nothing is released
+MOST = 1_000_000  # cells of all strata
+
+
+class Leaving(NamedTuple):
+    """A site's training rows of a survival study."""
+
+    cell: np.ndarray  # the cell of the grid in which each leaves
+    event: np.ndarray  # 1 for the event, 0 where it was not seen
+    stratum: np.ndarray  # a place among the strata
+
+
+def timegrid(cells: int, *, width: float = 1.0, strata: Sequence[str] = (), fewest: int = FEWEST) -> Algorithm:
+    """Intervals that are the same at every hospital, in one round of counts.
+
+    Cell 0 holds times up to 0, cell c those above (c-1) x `width` and up to c x `width`. Table columns: `time`, `event`
+    and, with `strata`, `stratum`. Result: `group` (strata, cells + 1), the interval of each cell, -1 before the first event;
+    by interval `end` (the time at which it ends), `stratum`, and `ahead`, the estimated share of patients who had the event
+    before it began: the scale of time on which proportionality is tested.
+    """
+    size = (max(len(strata), 1), cells + 1)
+    if cells < 1 or size[0] * size[1] > MOST:
+        raise StudyError(
+            f"the time grid has {size[0] * size[1]:,} cells; wanted up to {MOST:,}",
+            hint="declare a `high` of the time variable that follow-up reaches, or a wider `grid`",
+        )
+
+    def init(given: Tree) -> Tree:
+        blank = np.zeros(size, np.int64)
+        return {"step": np.array(0), "group": np.arange(size[0] * size[1]).reshape(size), "events": blank, "censored": blank}
+
+    def local(shared: Tree, table: Table, memory: Tree) -> tuple[Tree, Tree]:
+        rows = leaving(training(table), cells, width, strata)
+        at = rows.stratum * size[1] + rows.cell
+        counts = [np.bincount(at[rows.event == had], minlength=size[0] * size[1]).reshape(size) for had in (1, 0)]
+        return {"events": counts[0].astype(np.int64), "censored": counts[1].astype(np.int64)}, memory
+
+    def apply(state: Tree, total: Tree) -> Tree:
+        group = np.full(size, -1)
+        for at in range(size[0]):
+            cut = joined(total["events"][at], total["censored"][at], fewest)
+            group[at] = np.where(cut < 0, -1, cut + group.max() + 1)
+        return {"step": np.array(1), "group": group, **total}
+
+    def result(state: Tree) -> Tree:
+        return settled(state["group"], state["events"], state["censored"], width)
+
+    def share(state: Tree) -> Tree:
+        return {"step": state["step"]}
+
+    return Algorithm(init, local, apply, lambda s: bool(s["step"] == 1), share, result, "time grid")
+
+
+def leaving(table: Table, cells: int, width: float, strata: Sequence[str]) -> Leaving:
+    """A site's rows on the grid. Raises `DataError` for times and events that are none."""
+    time, event = timed(table)
+    cell = np.clip(np.ceil(time / width - 1e-9), 0, None).astype(np.int64)
+    if (cell > cells).any():
+        n = int((cell > cells).sum())
+        raise DataError(f"column 'time' lies beyond the grid, which ends at {cells * width:g}, in {n} rows", hint="raise its `high`")
+    return Leaving(cell, event, stratum(table, strata))
+
+
+def timed(table: Table) -> tuple[np.ndarray, np.ndarray]:
+    """Times and events, checked. Raises `DataError`."""
+    time, event = np.asarray(table["time"], np.float64), np.asarray(table["event"], np.float64)
+    if not (time >= 0).all() or not np.isfinite(time).all():
+        raise DataError("column 'time' holds missing or negative values", hint="count from the start of follow-up")
+    if not np.isin(event, (0, 1)).all():
+        raise DataError("column 'event' holds other values than 0 and 1")
+    return time, event.astype(np.int64)
+
+
+def stratum(table: Table, strata: Sequence[str]) -> np.ndarray:
+    """The place of each row's stratum; all rows are in one where there are none. Raises `DataError`."""
+    if not strata:
+        return np.zeros(len(table), np.int64)
+    at = places(texts(table, "stratum"), strata)
+    if (at >= len(strata)).any():
+        raise DataError(f"column 'stratum' holds other values than {', '.join(strata)} in {int((at >= len(strata)).sum())} rows")
+    return at
+
+
+def joined(events: np.ndarray, censored: np.ndarray, fewest: int) -> np.ndarray:
+    """The interval of each cell: as short as can be, with an event in its first cell and `fewest` who leave; -1 before the first.
+
+    Where fewer than `fewest` remain at the end, they are in the interval before.
+
+    >>> joined(np.array([0, 1, 0, 1, 1]), np.array([1, 0, 2, 0, 0]), 2).tolist()
+    [-1, 0, 0, 1, 1]
+    """
+    group, number = np.full(len(events), -1), -1
+    last = left = 0
+    for at in np.flatnonzero(events).tolist():
+        left += int((events[last:at] + censored[last:at]).sum()) if number >= 0 else 0
+        if number < 0 or left >= fewest:
+            number, left = number + 1, 0
+        group[at], last = number, at
+    if number > 0 and left + int((events[last:] + censored[last:]).sum()) < fewest:
+        group[group == number] = number - 1
+    return np.maximum.accumulate(group)
+
+
+def settled(group: np.ndarray, events: np.ndarray, censored: np.ndarray, width: float) -> dict[str, np.ndarray]:
+    """What the rest of a study is told of the intervals."""
+    size = int(group.max(initial=-1)) + 1
+    end, home, ahead = np.zeros(size), np.zeros(size, np.int64), np.zeros(size)
+    for at, line in enumerate(group):
+        inside = line >= 0
+        end[line[inside]] = np.flatnonzero(inside) * width  # the last cell of each is written last
+        home[line[inside]] = at
+        had, left = (np.bincount(line[inside], counts[at][inside], minlength=size) for counts in (events, events + censored))
+        mine = np.unique(line[inside])
+        risk = left[mine][::-1].cumsum()[::-1]
+        free = np.cumprod(1 - had[mine] / np.maximum(risk, 1))
+        ahead[mine] = 1 - np.concatenate([[1.0], free[:-1]])
+    return {"group": group, "end": end, "stratum": home, "ahead": ahead}
