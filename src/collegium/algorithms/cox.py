@@ -11,6 +11,7 @@ that is left of the information (`partial`). Second moments by interval, which a
 
 All sums travel as whole numbers (`limbs`): exact, however far exp(xb) reaches, and without a round to find their range.
 
+    >>> from collegium.algorithms.timegrid import timegrid
     >>> rows = Table({"x": np.array([[1.0], [0], [1], [0], [1], [0]]), "time": np.array([1.0, 2, 3, 4, 5, 6]), "event": np.ones(6)})
     >>> step = timegrid(6, fewest=1)
     >>> grid = step.result(step.apply(step.init({}), step.local({}, rows, {})[0]))
@@ -32,14 +33,12 @@ from collegium.algorithms.algorithm import Algorithm
 from collegium.algorithms.columns import LARGEST, joined, limbs, training
 from collegium.algorithms.newton import chance, climb, fallen, halve, known, likelihood_ratio, power_of_two, start, wald
 from collegium.algorithms.partial import Followed, backwards, curve, expected, forwards, outer, steps, summed
-from collegium.algorithms.timegrid import FEWEST, leaving, timed, timegrid
+from collegium.algorithms.timegrid import FEWEST, leaving, timed
 from collegium.algorithms.timegrid import joined as gathered
 from collegium.algorithms.timegrid import stratum as stratum_of
 from collegium.errors import DataError, RunError, StudyError
 from collegium.table import Table
 from collegium.tree import Tree
-
-__all__ = ["cox", "timegrid"]
 
 Ties: TypeAlias = Literal["efron", "breslow"]
 RiskSets: TypeAlias = Literal["site", "pooled"]

@@ -43,22 +43,15 @@ def timegrid(cells: int, *, width: float = 1.0, strata: Sequence[str] = (), fewe
     by interval `end` (the time at which it ends), `stratum`, and `ahead`, the estimated share of patients who had the event
     before it began: the scale of time on which proportionality is tested.
     """
-    size = (max(len(strata), 1), cells + 1)
-    if cells < 1 or size[0] * size[1] > MOST:
-        raise StudyError(
-            f"the time grid has {size[0] * size[1]:,} cells; wanted up to {MOST:,}",
-            hint="declare a `high` of the time variable that follow-up reaches, or a wider `grid`",
-        )
+    size = room(cells, strata)
 
     def init(given: Tree) -> Tree:
         blank = np.zeros(size, np.int64)
         return {"step": np.array(0), "group": np.arange(size[0] * size[1]).reshape(size), "events": blank, "censored": blank}
 
     def local(shared: Tree, table: Table, memory: Tree) -> tuple[Tree, Tree]:
-        rows = leaving(training(table), cells, width, strata)
-        at = rows.stratum * size[1] + rows.cell
-        counts = [np.bincount(at[rows.event == had], minlength=size[0] * size[1]).reshape(size) for had in (1, 0)]
-        return {"events": counts[0].astype(np.int64), "censored": counts[1].astype(np.int64)}, memory
+        counts = counted(training(table), cells, width, strata)
+        return {"events": counts[..., 0], "censored": counts[..., 1]}, memory
 
     def apply(state: Tree, total: Tree) -> Tree:
         group = np.full(size, -1)
@@ -74,6 +67,24 @@ def timegrid(cells: int, *, width: float = 1.0, strata: Sequence[str] = (), fewe
         return {"step": state["step"]}
 
     return Algorithm(init, local, apply, lambda s: bool(s["step"] == 1), share, result, "time grid")
+
+
+def room(cells: int, strata: Sequence[str]) -> tuple[int, int]:
+    """The shape of counts by stratum and cell. Raises `StudyError`."""
+    size = (max(len(strata), 1), cells + 1)
+    if cells < 1 or size[0] * size[1] > MOST:
+        raise StudyError(
+            f"the time grid has {size[0] * size[1]:,} cells; wanted up to {MOST:,}",
+            hint="declare a `high` of the time variable that follow-up reaches, or a wider `grid`",
+        )
+    return size
+
+
+def counted(table: Table, cells: int, width: float, strata: Sequence[str]) -> np.ndarray:
+    """How many have the event, and how many are followed no further, (strata, cells + 1, 2). Raises `DataError`."""
+    rows, size = leaving(table, cells, width, strata), room(cells, strata)
+    at = (rows.stratum * size[1] + rows.cell) * 2 + (rows.event == 0)
+    return np.bincount(at, minlength=2 * size[0] * size[1]).reshape(*size, 2).astype(np.int64)
 
 
 def leaving(table: Table, cells: int, width: float, strata: Sequence[str]) -> Leaving:

@@ -85,8 +85,38 @@ class Glm(Part):
     kind: Literal["glm"]
     family: Literal["gaussian", "binomial", "poisson"] = "binomial"
     ridge: Decimal = Field(default=Decimal("0"), ge=0)
+    errors: Literal["model", "patient", "site"] = "model"
     rounds: int = Field(default=50, ge=1, le=1000)
     standardise: bool = False
+
+
+class Cox(Part):
+    """Proportional hazards: hazard ratios with standard errors, exact, by Newton steps on sums.
+
+    By default each site's patients are compared with one another only (stratified by site), and no time leaves a site. `pooled`
+    risk sets reach over all sites, on a time grid of cells `grid` wide, joined until `fewest` patients leave in each interval.
+    """
+
+    kind: Literal["cox"]
+    ties: Literal["efron", "breslow"] = "efron"
+    risk_sets: Literal["site", "pooled"] = "site"
+    strata: str = ""  # a variable with listed categories, each with a baseline of its own
+    grid: Decimal = Field(default=Decimal("1"), gt=0)  # in the unit of time
+    fewest: int = Field(default=10, ge=1)
+    horizons: tuple[Annotated[Decimal, Field(gt=0)], ...] = ()  # times for which the model tells a risk
+    ridge: Decimal = Field(default=Decimal("0"), ge=0)
+    rounds: int = Field(default=100, ge=1, le=1000)
+    standardise: bool = False
+
+
+class Survival(Part):
+    """Kaplan-Meier curves of groups of patients, and the log-rank test between them, on a time grid that all sites share."""
+
+    kind: Literal["survival"]
+    by: str = ""  # a variable with listed categories: one curve each
+    grid: Decimal = Field(default=Decimal("1"), gt=0)  # in the unit of time
+    fewest: int = Field(default=10, ge=1)
+    horizon: Decimal | None = Field(default=None, gt=0)  # up to where mean times are compared
 
 
 class Statistics(Part):
@@ -131,7 +161,7 @@ class Study(Part):
     patient: str = ""  # the column that names the patient; without it each row is a patient
     variables: dict[str, Variable] = Field(min_length=1)
     outcome: Outcome | None = None
-    method: Annotated[Averaging | Glm | Statistics, Field(discriminator="kind")]
+    method: Annotated[Averaging | Glm | Cox | Survival | Statistics, Field(discriminator="kind")]
     held_out: HeldOut | None = None  # not given: two tenths of the patients, or none where a fit is to describe all of them
     sites: Sites = Sites()
     privacy: Privacy = Privacy()
@@ -149,6 +179,8 @@ class Study(Part):
             for pair in self.method.cross:
                 if strange := sorted(name for name in pair if name not in known or not self.variables[name].categories):
                     raise ValueError(f"a cross table names {strange[0]!r}, which is no variable with listed categories")
+        if isinstance(self.method, Cox | Survival):
+            self.timed(self.method)
         if self.outcome and self.outcome.task == "multiclass" and len(self.variables[self.outcome.target].categories) < 3:
             raise ValueError(f"the target {self.outcome.target!r} of a multiclass study lists its categories, three or more")
         if self.privacy.secure_aggregation == "off" and self.sites.minimum > 2 and not self.privacy.because.strip():
@@ -158,15 +190,43 @@ class Study(Part):
                 "with two sites each can take its own part from the sum and read the other's: want three sites (`sites: {minimum: 3}`),"
                 " or say why two will do (`because`)"
             )
-        if not self.features and not isinstance(self.method, Statistics):
+        if not self.features and not isinstance(self.method, Survival | Statistics):
             raise ValueError("no variable is left to learn from: every variable is the outcome")
         return self
+
+    def timed(self, method: Cox | Survival) -> None:
+        """Raise `ValueError` for a study of survival that lacks what its time grid is made of."""
+        if self.outcome is None or self.outcome.task != "survival":
+            raise ValueError(f"method {method.kind!r} needs `outcome: {{task: survival, time: ..., event: ...}}`")
+        time, event = self.variables[self.outcome.time], self.variables[self.outcome.event]
+        if time.kind != "number" or time.high is None or time.high <= 0:
+            raise ValueError(
+                f"the time {self.outcome.time!r} is a number with a `high`, where follow-up ends: the time grid reaches so far"
+            )
+        if event.kind != "binary":
+            raise ValueError(f"the event {self.outcome.event!r} is binary: 1 where it was seen, 0 where follow-up ended without it")
+        parted = method.strata if isinstance(method, Cox) else method.by
+        if parted and (parted in self.outcome.columns or parted not in self.variables or not levels(self.variables[parted])):
+            raise ValueError(f"{parted!r}, by which patients are parted, is no variable with listed categories")
+        if isinstance(method, Cox) and method.strata and method.horizons:
+            raise ValueError("a risk at `horizons` needs one baseline, and with `strata` there are several: leave one of them out")
+        if method.fewest < 10 and not self.privacy.because.strip():
+            raise ValueError(
+                "with `fewest` below 10, times of few patients can be told from the results: say why (`privacy: {because: ...}`)"
+            )
 
     @cached_property
     def features(self) -> tuple[str, ...]:
         """The variables to learn from, by name: an order that no rewriting of the file can change."""
         taken = set(self.outcome.columns) if self.outcome else set()
-        return tuple(sorted(self.variables.keys() - taken))
+        if isinstance(self.method, Survival):
+            return ()
+        return tuple(sorted(self.variables.keys() - taken - {self.parted}))
+
+    @property
+    def parted(self) -> str:
+        """The variable by which patients are parted: the strata of Cox's model, the groups of curves; empty for none."""
+        return self.method.strata if isinstance(self.method, Cox) else self.method.by if isinstance(self.method, Survival) else ""
 
     @property
     def holding(self) -> HeldOut:
@@ -182,6 +242,11 @@ class Study(Part):
     def quorum(self) -> int:
         """The fewest sites that must answer a round."""
         return self.sites.quorum or self.sites.minimum
+
+
+def levels(variable: Variable) -> tuple[str, ...]:
+    """The groups that a variable parts patients into; none where it lists none."""
+    return variable.categories or (("0", "1") if variable.kind == "binary" else ())
 
 
 def read(document: Any) -> Study:

@@ -22,7 +22,7 @@ from collegium.engine import run as course
 from collegium.engine.run import Run, Stage
 from collegium.errors import CollegiumError
 from collegium.privacy import ring
-from collegium.study.manifest import Glm, Study
+from collegium.study.manifest import Cox, Glm, Study
 from collegium.study.plan import stages
 
 STEPS = {
@@ -36,12 +36,23 @@ STEPS = {
     "histograms": "Histograms",
     "categories": "Categories",
     "correlations": "Correlations",
+    "grid": "Make the time grid",
+    "concordance": "Test on the same rows",
+    "survival": "Survival curves",
 }
 SENT = {
     "features": "for each variable: how many values, how many missing, sum, squares around the common mean; rows of each category",
     "outcome": "the same for the outcome: count, sum, and squares around the common mean",
     "averaging": "how much each number of the model changed in training, times rows; rows, steps, the error on the checking patients",
     "glm": "sums over patients: slope and curvature of the likelihood for each variable and each pair, and the likelihood",
+    "cox": "sums over patients at risk in the hospital: slope and curvature of the partial likelihood; then, by interval of time, how many "
+    "leave and the sum of their relative risks",
+    "pooled": "for each interval of time: how many leave it and how many with the event, the sums of their relative risks, and of these "
+    "times each variable; then sums over patients of products of variables",
+    "grid": "for each cell of the time grid: how many have the event, and how many are followed no further",
+    "concordance": "how many patients have which risk and leave in which span of time, with the event and without",
+    "survival": "for each group and cell of the time grid: how many have the event, and how many are followed no further; in how far "
+    "the groups' events differ from each other in the hospital",
     "compare": "how many held-out patients have which score, and the outcome; whether the hospital gained; both models' figures",
     "counts": "rows, patients, and for each variable how many values are there and how many missing",
     "moments": "for each number: how many, their sum, and the squares around the common mean",
@@ -97,6 +108,7 @@ def added(sizes: Sequence[int | None]) -> int | None:
 def worded(study: Study, stage: str) -> tuple[str, str]:
     """A stage's name for people, and what its update holds."""
     kind = study.method.kind if stage == "fit" else stage.split(" ")[0]
+    kind = study.method.risk_sets if stage == "fit" and isinstance(study.method, Cox) and study.method.risk_sets == "pooled" else kind
     return STEPS.get(stage) or f"Cross table: {stage.removeprefix('cross ')}", SENT[kind]
 
 
@@ -137,7 +149,7 @@ def fullest(study: Study, stage: Stage, state: T.Tree) -> Any:
     result = stage.algorithm.result(state)
     if stage.name not in ("features", "outcome"):
         return result
-    gaps = not isinstance(study.method, Glm)  # which leaves rows with a gap out
+    gaps = not isinstance(study.method, Glm | Cox)  # which leaves rows with a gap out
     numbers, categories = result["numbers"], result.get("categories", {})
     full = {name: filled(one, listed=bool(study.variables[name].categories), gaps=gaps) for name, one in categories.items()}
     flags = {"numbers": {**numbers, "flag": np.full_like(numbers["flag"], gaps)}}

@@ -5,6 +5,7 @@ coordinator runs no model code and needs no training library. `rows` makes a sit
 """
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,17 @@ from collegium.algorithms.algorithm import Algorithm
 from collegium.algorithms.averaging import HELD_OUT, TRAINING, VALIDATION, Learner, Optimizer, Pull, averaging
 from collegium.algorithms.columns import texts
 from collegium.algorithms.compare import compare
+from collegium.algorithms.cox import cox
 from collegium.algorithms.features import Column, encoded, features
 from collegium.algorithms.glm import FAMILIES, glm
+from collegium.algorithms.metrics import evaluate
 from collegium.algorithms.optimizers import adaptive, sgd
+from collegium.algorithms.survival import survival
+from collegium.algorithms.timegrid import FEWEST, timegrid
 from collegium.engine.run import Stage
 from collegium.errors import DataError, StudyError
 from collegium.study import layers, warm
-from collegium.study.manifest import Averaging, Glm, Server, Statistics, Study
+from collegium.study.manifest import Averaging, Cox, Glm, Server, Statistics, Study, Survival, levels
 from collegium.study.schema import Variable
 from collegium.table import Table
 
@@ -33,6 +38,17 @@ def stages(study: Study, learner: Learner | None = None) -> list[Stage]:
             return trained(study, study.method, learner or nowhere())
         case Glm():
             return fitted(study, study.method)
+        case Cox():
+            return hazards(study, study.method)
+        case Survival() as how:
+            curves = survival(
+                cells(study, how.grid),
+                width=float(how.grid),
+                groups=groups(study),
+                fewest=how.fewest,
+                horizon=None if how.horizon is None else float(how.horizon),
+            )
+            return [Stage("survival", curves, 1, like(study))]
         case Statistics():
             return described(study, study.method)
 
@@ -61,7 +77,7 @@ def trained(study: Study, method: Averaging, learner: Learner) -> list[Stage]:
 def fitted(study: Study, method: Glm) -> list[Stage]:
     """A generalised linear model on complete rows, in the variables' own units unless the manifest standardises."""
     columns, empty = [column(name, study.variables[name]) for name in study.features], like(study)
-    exact = glm(family=method.family, ridge=float(method.ridge))
+    exact = glm(family=method.family, ridge=float(method.ridge), errors=method.errors)
 
     def result(state: T.Tree) -> T.Tree:
         found = exact.result(state)
@@ -76,6 +92,46 @@ def fitted(study: Study, method: Glm) -> list[Stage]:
         return mean(params["coef"][0] + np.asarray(table["x"]) @ params["coef"][1:])
 
     return out + compared(study, columns, lambda inner: inner, fit, score, method.rounds, reference=True)
+
+
+def hazards(study: Study, method: Cox) -> list[Stage]:
+    """Cox's model on complete rows: the time grid, the fit, and how well its risks put early events first."""
+    columns, empty, width = [column(name, study.variables[name]) for name in study.features], like(study), float(method.grid)
+    strata = groups(study)
+    # Sites that keep their risk sets to themselves need no finer grid than may be told: it scales time, and tells the baseline
+    finest = max(method.fewest, FEWEST) if method.risk_sets == "site" else method.fewest
+    grid = timegrid(cells(study, method.grid), width=width, strata=strata, fewest=finest)
+    fit = cox(ties=method.ties, risk_sets=method.risk_sets, strata=strata, cell=width, ridge=float(method.ridge), fewest=method.fewest)
+    prepare = features(columns) if method.standardise else unscaled(features(columns))
+    out = [Stage("features", prepare, 2, empty), Stage("grid", grid, 1, empty)]
+    out.append(Stage("fit", encoded(fit, columns, reference=True), method.rounds, empty))
+
+    def score(params: T.Tree, table: Table) -> np.ndarray:
+        return np.asarray(np.asarray(table["x"]) @ params["coef"])
+
+    if study.holding.test or study.holding.column:
+        return out + compared(study, columns, lambda inner: inner, fit, score, method.rounds, reference=True)
+    return [*out, Stage("concordance", encoded(apparent(evaluate("survival", score)), columns, reference=True), 2, empty)]
+
+
+def apparent(judge: Algorithm) -> Algorithm:
+    """Quality on the very rows that a model was made from."""
+
+    def local(shared: T.Tree, table: Table, memory: T.Tree) -> tuple[T.Tree, T.Tree]:
+        return judge.local(shared, table.with_columns(part=np.full(len(table), HELD_OUT, np.int8)), memory)
+
+    return judge._replace(local=local)
+
+
+def cells(study: Study, grid: Decimal) -> int:
+    """Cells of the time grid, up to where follow-up ends."""
+    high = study.variables[study.outcome.time].high if study.outcome else None
+    return int(-((high or Decimal(0)) // -grid))
+
+
+def groups(study: Study) -> tuple[str, ...]:
+    """The groups into which patients are parted: strata, or curves."""
+    return levels(study.variables[study.parted]) if study.parted else ()
 
 
 def compared(
@@ -217,7 +273,7 @@ def like(study: Study) -> Table:
 def rows(study: Study, table: Table) -> Table:
     """A site's checked table as the stages use it: the features, `part`, and `y` or `time` and `event`.
 
-    Rows without outcome are left out, and for a generalised linear model rows with any missing variable. Raises `DataError`.
+    Rows without outcome are left out, and for exact fits rows with any missing variable. Raises `DataError`.
     """
     outcome, columns = study.outcome, {name: table[name] for name in study.features}
     if outcome is None or isinstance(study.method, Statistics):
@@ -232,16 +288,29 @@ def rows(study: Study, table: Table) -> Table:
         levels = study.variables[outcome.target].categories
         found = texts(table, outcome.target)
         columns["y"] = np.select([found == level for level in levels], np.arange(len(levels), dtype=float), np.nan)
+    if study.parted:
+        columns["stratum"] = named(table, study.parted, study.variables[study.parted])
     ready = Table({**columns, "part": parts(study, table)}, table.patient)
     known = ~np.any([np.isnan(ready[name]) for name in ("y", "time", "event") if name in ready], axis=0)
-    if isinstance(study.method, Glm):
-        known &= ~np.any([absent(ready[name]) for name in study.features], axis=0)
+    if isinstance(study.method, Glm | Cox | Survival):
+        for name in (*study.features, *(("stratum",) if study.parted else ())):
+            known &= ~absent(ready[name])
     return ready if known.all() else ready.where(known)
 
 
 def valued(table: Table, name: str, variable: Variable) -> np.ndarray:
     """A variable as a number or, if it is a category, as text."""
     return binary(table, name, variable) if variable.kind == "binary" else np.asarray(table[name])
+
+
+def named(table: Table, name: str, variable: Variable) -> np.ndarray:
+    """A variable as the name of a listed group, "" where it is missing or not listed."""
+    listed = levels(variable)
+    if variable.kind == "binary":
+        value = binary(table, name, variable)
+        return np.select([value == 0, value == 1], listed, "")
+    found = texts(table, name)
+    return np.where(np.isin(found, listed), found, "")
 
 
 def absent(values: np.ndarray) -> np.ndarray:
