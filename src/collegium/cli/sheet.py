@@ -5,14 +5,14 @@ from typing import Any
 
 from collegium.cli.shell import Screen
 from collegium.client.results import Results, said
-from collegium.study.manifest import Statistics
+from collegium.study.manifest import Statistics, Survival
 
 REFERENCE = "reference"  # what the other levels of a category are compared with
 
 
 def text(results: Results, screen: Screen) -> str:
     """The headline, whatever it is, and the tables behind it."""
-    if isinstance(results.study.method, Statistics):
+    if isinstance(results.study.method, Statistics | Survival):
         return results.text(width=shutil.get_terminal_size().columns)
     parts = [screen.filled(results.sentence)]
     if results.sheet:
@@ -36,7 +36,8 @@ def lines(results: Results) -> tuple[list[list[Any]], list[str]]:
 def coefficients(results: Results) -> tuple[list[list[Any]], list[str]]:
     """A fit's coefficients as rows and heads, with the ratio where there is one."""
     found = results.coefficients
-    ratio = {"binomial": "odds ratio", "poisson": "rate ratio"}.get(getattr(results.study.method, "family", ""), "")
+    kind = getattr(results.study.method, "family", results.study.method.kind)
+    ratio = {"binomial": "odds ratio", "poisson": "rate ratio", "cox": "hazard ratio"}.get(kind, "")
     heads = ["term", "coefficient", "se", "95 % interval", "p", *([ratio] if ratio else [])]
     rows = []
     for row in found:

@@ -15,7 +15,7 @@ from collegium.algorithms.glm import Row, table_of
 from collegium.algorithms.metrics import METRICS, TASKS
 from collegium.errors import NotFound
 from collegium.study import manifest
-from collegium.study.manifest import Glm, Statistics, Study
+from collegium.study.manifest import Statistics, Study, Survival
 from collegium.study.plan import column
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Results:
     @property
     def sentence(self) -> str:
         """The headline in words, whatever it is."""
-        if isinstance(self.study.method, Statistics):
+        if isinstance(self.study.method, Statistics | Survival):
             return "This study describes patients; it trains no model."
         if int(self.trees.get("fit", {}).get("diverged", 0)):
             return f"{DIVERGED} {compare.sentence(self.trees['compare']) if 'compare' in self.trees else ''}".strip()
@@ -82,7 +82,7 @@ class Results:
     @property
     def encoded(self) -> list[str]:
         """What the model's inputs are called."""
-        return features.names(self.columns, self.trees["features"], reference=isinstance(self.study.method, Glm))
+        return features.names(self.columns, self.trees["features"], reference=self.study.exact)
 
     @property
     def columns(self) -> list[features.Column]:
@@ -92,15 +92,15 @@ class Results:
     @property
     def fitted(self) -> bool:
         """Whether there is a table of coefficients."""
-        return isinstance(self.study.method, Glm) and "fit" in self.trees
+        return self.study.exact and "fit" in self.trees
 
     @property
     def coefficients(self) -> list[Row]:
-        """A generalised linear model's table: coefficients, standard errors, intervals, p values, odds or rate ratios.
+        """The table of an exact fit: coefficients, standard errors, intervals, p values; odds, rate or hazard ratios.
 
         The level that the others of its category are compared with has a row whose `reference` is true.
         """
-        if not isinstance(self.study.method, Glm):
+        if not self.study.exact:
             raise NotFound(f"method {self.study.method.kind!r} has no table of coefficients", hint="`results.trees` holds what it found")
         if "fit" not in self.trees:
             raise NotFound("the run ended before its fit, so there are no coefficients", hint="`results.trees` holds what it found")
@@ -157,7 +157,11 @@ class Results:
     def params(self) -> T.Tree:
         """The joint model's weights."""
         if "fit" not in self.trees:
-            why = "this study trains no model" if isinstance(self.study.method, Statistics) else "the run ended before it had a model"
+            why = (
+                "this study trains no model"
+                if isinstance(self.study.method, Statistics | Survival)
+                else "the run ended before it had a model"
+            )
             raise NotFound(why, hint="`results.trees` holds what it found")
         return self.trees["fit"]["params"]  # type: ignore[no-any-return]  # a tree's leaf
 
@@ -171,7 +175,7 @@ class Results:
             "sheet": [line._asdict() for line in self.sheet],
             "quality": plain(self.trees["compare"]["pooled"]) if "compare" in self.trees else {},
             "coefficients": [{**row._asdict(), "reference": row.reference} for row in self.coefficients] if self.fitted else [],
-            "statistics": {} if self.study.method.kind != "statistics" else plain(self.trees),
+            "statistics": plain(self.trees) if self.study.method.kind in ("statistics", "survival") else {},
             "run": dict(self.run),
         }
 

@@ -19,7 +19,7 @@ from collegium.algorithms.compare import Figure, sentence, sheet
 from collegium.algorithms.features import names, references
 from collegium.algorithms.glm import table_of
 from collegium.algorithms.metrics import METRICS
-from collegium.study.manifest import Averaging, Glm, Study, digest
+from collegium.study.manifest import Averaging, Cox, Glm, Study, digest
 from collegium.study.plan import column
 from collegium.tree import Tree
 
@@ -68,6 +68,8 @@ def kind(study: Study) -> str:
     """What sort of model it is, in a few words."""
     if isinstance(study.method, Glm):
         return f"generalised linear model, {study.method.family}"
+    if isinstance(study.method, Cox):
+        return f"proportional hazards (Cox), risk sets {'of all hospitals' if study.method.risk_sets == 'pooled' else 'of each hospital'}"
     if not isinstance(study.method, Averaging):
         return study.method.kind
     task = study.outcome.task if study.outcome else "regression"
@@ -79,6 +81,11 @@ def kind(study: Study) -> str:
 def output(study: Study) -> str:
     """What the model says of a patient."""
     outcome = study.outcome
+    if outcome and isinstance(study.method, Cox):
+        unit = study.variables[outcome.time].unit
+        if study.method.horizons:
+            return f"the risk of {outcome.event} by {', '.join(map(str, study.method.horizons))}{f' {unit}' if unit else ''}"
+        return f"the hazard of {outcome.event}, relative to that of the mean patient"
     if outcome is None or outcome.task == "survival":
         return "a risk score"
     target = study.variables[outcome.target]
@@ -116,9 +123,9 @@ def quality(results: Mapping[str, Tree]) -> dict[str, Any]:
 
 
 def coefficients(study: Study, results: Mapping[str, Tree]) -> list[dict[str, Any]]:
-    """The rows of a generalised linear model; none for other methods."""
+    """The rows of an exact fit; none for other methods."""
     fit = results.get("fit", {})
-    if not isinstance(study.method, Glm) or "coef" not in fit or "features" not in results:
+    if not study.exact or "coef" not in fit or "features" not in results:
         return []
     columns = [column(name, study.variables[name]) for name in study.features]
     called, dropped = names(columns, results["features"]), references(columns, results["features"])
@@ -135,7 +142,7 @@ def limits(study: Study, results: Mapping[str, Tree], sites: int) -> list[str]:
         out.append(f"At {left['alone_better']} of {left['compared']} hospitals that could be compared, a model of its own was better.")
     if "slope" not in found.get("pooled", {}).get("calibration", found.get("pooled", {})):
         out.append(f"Whether predicted values come true (calibration): {NOT_MEASURED}.")
-    if isinstance(study.method, Glm):
+    if study.exact:
         out.append("It says nothing of a patient of whom an input is missing.")
     else:
         out.append("A missing number counts as the mean of all hospitals' training patients.")

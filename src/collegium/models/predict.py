@@ -4,7 +4,7 @@
     study.json          the manifest, canonical: what each input means, in which unit and range
     card.json, card.md  what the model is for, how good it is, what was not measured; and the digests of the files above
 
-Models whose layers the manifest describes, and generalised linear models, need NumPy only; others need their recipe.
+Models whose layers the manifest describes, and exact fits (regressions, Cox's model), need NumPy only; others need their recipe.
 """
 
 import csv
@@ -26,7 +26,7 @@ from collegium.algorithms.glm import FAMILIES
 from collegium.errors import DataError, FrameError, NotFound, StudyError
 from collegium.models.card import FORMAT, markdown
 from collegium.study import layers, manifest
-from collegium.study.manifest import Averaging, Glm, Study
+from collegium.study.manifest import Averaging, Cox, Glm, Study
 from collegium.study.plan import column
 from collegium.study.schema import HeldOut
 from collegium.table import Table
@@ -45,18 +45,21 @@ class Model:
     card: Mapping[str, Any]
 
     def predict(self, table: Table) -> np.ndarray:
-        """A probability (rows,), class probabilities (rows, classes) or a value (rows,); NaN where a linear model lacks an input.
+        """A probability (rows,), class probabilities (rows, classes) or a value (rows,); NaN where an exact fit lacks an input.
+
+        Of Cox's model the risk by each of the study's horizons (rows, horizons), or without any the hazard relative to that of the
+        mean patient (rows,); NaN for a horizon that follow-up does not reach.
 
         It lacks one that is missing, and a category that training did not teach it.
         """
         study, columns = self.study, inputs(self.study)
         table = listed(table, columns)
-        exact = isinstance(study.method, Glm)
-        x = encode(table, columns, self.trees["features"], reference=exact)
-        if exact and isinstance(study.method, Glm):
-            coef = np.asarray(self.trees["params"]["coef"])
+        x = encode(table, columns, self.trees["features"], reference=study.exact)
+        if isinstance(study.method, Glm | Cox):
+            found = regression(study.method, self.trees["params"], x)
             lacking = np.any([missing(np.asarray(table[c.name])) | untaught(table, c, self.trees["features"]) for c in columns], axis=0)
-            return np.where(lacking, np.nan, FAMILIES[study.method.family].mean(coef[0] + x @ coef[1:]))
+            found[lacking] = np.nan
+            return found
         task = study.outcome.task if study.outcome else "regression"
         if layers.described(self.trees["params"]):
             found = layers.scores(layers.forward(self.trees["params"], x), task)
@@ -94,6 +97,20 @@ class Model:
         if getattr(self.study.method, "standardise", False):
             for c, x, mean, sd in zip(measured(columns), values(table, columns).T, *scales(prepared), strict=True):
                 yield Remark(c.name, "is unusual", np.abs(x - mean) > (UNUSUAL * sd if c.kind == "number" else np.inf))
+
+
+def regression(method: Glm | Cox, params: T.Tree, x: np.ndarray) -> np.ndarray:
+    """What an exact fit says of each row of encoded inputs."""
+    coef = np.asarray(params["coef"])
+    if isinstance(method, Glm):
+        return np.asarray(FAMILIES[method.family].mean(coef[0] + x @ coef[1:]))
+    relative = np.exp((x - np.asarray(params["centre"])) @ coef)
+    if not method.horizons:
+        return np.asarray(relative)
+    times, hazard = (np.append(first, np.asarray(params[name])) for first, name in ((0.0, "time"), (0.0, "hazard")))
+    asked = np.array([float(h) for h in method.horizons])
+    reached = np.where(asked <= times[-1], hazard[np.searchsorted(times, asked, side="right") - 1], np.nan)
+    return np.asarray(1 - np.exp(-relative[:, None] * reached))
 
 
 class Remark(NamedTuple):
@@ -232,6 +249,12 @@ def answers(model: Model, found: np.ndarray) -> dict[str, list[Any]]:
     """The model's answers under names that people read, four digits of a probability and six of a value."""
     outcome = model.study.outcome
     task = outcome.task if outcome and isinstance(model.study.method, Averaging) else ""
+    if outcome and isinstance(model.study.method, Cox):
+        if found.ndim == 1:
+            return {"relative hazard": shown(found, 4)}
+        unit = model.study.variables[outcome.time].unit
+        named = [f"risk by {h}{f' {unit}' if unit else ''}" for h in model.study.method.horizons]
+        return {name: shown(p, 4) for name, p in zip(named, found.T, strict=True)}
     if outcome and task == "multiclass":
         levels = model.study.variables[outcome.target].categories
         likely = [levels[place] for place in found.argmax(1).tolist()]

@@ -224,6 +224,11 @@ class Study(Part):
         return tuple(sorted(self.variables.keys() - taken - {self.parted}))
 
     @property
+    def exact(self) -> bool:
+        """Whether it fits coefficients with standard errors, by Newton steps on rows without a gap."""
+        return isinstance(self.method, Glm | Cox)
+
+    @property
     def parted(self) -> str:
         """The variable by which patients are parted: the strata of Cox's model, the groups of curves; empty for none."""
         return self.method.strata if isinstance(self.method, Cox) else self.method.by if isinstance(self.method, Survival) else ""

@@ -22,7 +22,7 @@ from collegium.engine import run as course
 from collegium.engine.run import Run, Stage
 from collegium.errors import CollegiumError
 from collegium.privacy import ring
-from collegium.study.manifest import Cox, Glm, Study
+from collegium.study.manifest import Cox, Study
 from collegium.study.plan import stages
 
 STEPS = {
@@ -149,7 +149,7 @@ def fullest(study: Study, stage: Stage, state: T.Tree) -> Any:
     result = stage.algorithm.result(state)
     if stage.name not in ("features", "outcome"):
         return result
-    gaps = not isinstance(study.method, Glm | Cox)  # which leaves rows with a gap out
+    gaps = not study.exact  # which leaves rows with a gap out
     numbers, categories = result["numbers"], result.get("categories", {})
     full = {name: filled(one, listed=bool(study.variables[name].categories), gaps=gaps) for name, one in categories.items()}
     flags = {"numbers": {**numbers, "flag": np.full_like(numbers["flag"], gaps)}}

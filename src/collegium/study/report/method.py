@@ -5,8 +5,9 @@ from importlib.metadata import version
 
 from collegium.algorithms.compare import REASONS
 from collegium.study import manifest
-from collegium.study.manifest import Averaging, Glm
+from collegium.study.manifest import Averaging, Cox, Glm, Survival
 from collegium.study.report.document import NOT_MEASURED, Folded, Grid, Pairs, Points, Record, Section, real
+from collegium.study.report.paper import paper
 from collegium.study.report.spoken import counted, lasting, listed, number, share
 
 FAMILIES = {"gaussian": "linear regression", "binomial": "logistic regression", "poisson": "Poisson regression"}
@@ -27,6 +28,11 @@ WORDS = {
     "R2": "The share of the differences between patients that a model explains.",
     "Odds ratio": "How many times the odds of the outcome change when a variable grows by one unit.",
     "Rate ratio": "How many times the number of events changes when a variable grows by one unit.",
+    "Hazard ratio": "How many times as often the event comes, among those still free of it, when a variable grows by one unit.",
+    "Censored": "Followed up to a time without the event: what came later is not known.",
+    "At risk": "Still followed, and still free of the event.",
+    "Risk set": "Those at risk when somebody has the event, with whom that patient is compared.",
+    "Log-rank test": "Whether two or more survival curves differ by more than chance.",
     "p value": "How often chance alone would give a coefficient as far from nought as this one.",
     "Standard deviation": "How far values typically lie from their mean.",
     "Quantile": "The value that a given share of the rows does not exceed; the median is the 50 % quantile.",
@@ -42,6 +48,8 @@ ONLY: Mapping[str, tuple[str, ...]] = {
     "binomial": ("Odds ratio", "p value"),
     "poisson": ("Rate ratio", "p value"),
     "gaussian": ("p value",),
+    "cox": ("Hazard ratio", "Censored", "At risk", "Risk set", "p value", "Concordance"),
+    "survival curves": ("Censored", "At risk", "Log-rank test", "p value", "95 % interval"),
     "statistics": ("Standard deviation", "Quantile"),
     "model": ("Alone, together", "Held-out patients", "95 % interval"),
 }
@@ -67,7 +75,8 @@ def method(record: Record) -> Section:
         ("Source of the data", str(facts.get("source") or NOT_MEASURED.replace("measured", "given"))),
     ]
     whole = Folded("The study as the hospitals approved it", manifest.text(study))
-    return Section("method", "How was it done?", [Pairs(items), variables(record), settings(record), whole])
+    text = Folded("For the methods section of a paper", paper(record))
+    return Section("method", "How was it done?", [Pairs(items), variables(record), settings(record), text, whole])
 
 
 def in_words(record: Record) -> str:
@@ -81,6 +90,11 @@ def in_words(record: Record) -> str:
         case Glm() as m:
             ridge = f" with a ridge of {m.ridge}" if m.ridge else ""
             return f"{FAMILIES[m.family].capitalize()}{ridge} by Newton steps on sums: the fit that all rows in one table would give."
+        case Cox() as m:
+            sets = "of all hospitals together, on the study's time grid" if m.risk_sets == "pooled" else "within each hospital"
+            return f"Cox's proportional hazards by Newton steps on sums; risk sets {sets}; ties by {m.ties.capitalize()}'s rule."
+        case Survival():
+            return "Kaplan-Meier curves and log-rank test from counts on a time grid: those of all rows in one table."
     return "Counts and sums over all hospitals. Every row is described, and none is held out."
 
 
@@ -88,7 +102,7 @@ def held_out(record: Record) -> str:
     """Who was kept out of training, by which rule."""
     held = record.study.holding
     if not record.trains:
-        return "Nobody: statistics describe every row."
+        return "Nobody: every row is described."
     if held.column:
         return f"The column “{held.column}” says who is for the test and who is for checking during training."
     if not held.test and not held.validation:
@@ -160,7 +174,7 @@ def trained(record: Record) -> Iterator[str]:
         return
     yield "Held-out patients come from the same hospitals: how the model does at another hospital is not measured."
     yield "Whether it works equally well for women and men, for young and old, and for other groups is not measured."
-    if isinstance(record.method, Glm):
+    if record.study.exact:
         yield "A coefficient is an association, not a cause; rows with a missing value were left out, which can shift it."
     if not record.quality:
         yield "Nothing is known about patients it never saw: quality on held-out patients is not measured."
@@ -188,7 +202,11 @@ def thin(record: Record) -> Iterator[str]:
 
 def glossary(record: Record) -> Section:
     """The words of this report."""
-    kinds = [record.task, record.method.kind, "model" if record.trains else ""]
+    kinds = [
+        record.task,
+        "survival curves" if isinstance(record.method, Survival) else record.method.kind,
+        "model" if record.trains else "",
+    ]
     kinds += [record.method.family] if isinstance(record.method, Glm) else []
     used = {word for kind in kinds for word in ONLY.get(kind, ())}
     special = {word for words in ONLY.values() for word in words}

@@ -13,16 +13,18 @@ from itertools import groupby
 from typing import Any
 
 import jinja2
+import numpy as np
 
 from collegium.algorithms.compare import Figure
 from collegium.charts import Markup, element, figure, written
 from collegium.study import manifest
-from collegium.study.manifest import Glm, Statistics, Study
+from collegium.study.manifest import Cox, Glm, Statistics, Study, Survival
 from collegium.study.report.cells import HIDDEN
 from collegium.study.report.coefficients import coefficients
 from collegium.study.report.comparison import comparison, headline
 from collegium.study.report.description import description
 from collegium.study.report.document import NOT_MEASURED, NOTHING, Block, Drawing, Folded, Grid, Pairs, Points, Record, Say, Section
+from collegium.study.report.followed import baseline, followed
 from collegium.study.report.happened import happened
 from collegium.study.report.method import glossary, limits, method
 from collegium.study.report.privacy import cost, privacy
@@ -30,6 +32,7 @@ from collegium.study.report.quality import learning, quality
 from collegium.study.report.spoken import about, counted, lasting, signed
 from collegium.tree import Tree
 
+LOOKED_FOR = (("Patients", "n"), ("Events", "events"))
 STATES = {"finished": "ok", "running": "run", "paused": "warn", "stopped": "bad", "failed": "bad"}
 
 
@@ -80,6 +83,11 @@ def sections(record: Record) -> list[Section]:
     match record.method:
         case Statistics() as how:
             first = [description(record, how)]
+        case Survival() as how:
+            first = [followed(record, how)]
+        case Cox() as how:
+            found = coefficients(record, how)
+            first = [found._replace(blocks=[*found.blocks, *baseline(record, how)]), comparison(record), learning(record), quality(record)]
         case Glm() as how:
             first = [comparison(record), coefficients(record, how), learning(record), quality(record)]
         case _:
@@ -116,6 +124,12 @@ def tiles(record: Record) -> list[tuple[str, str, str]]:
     """The few figures that are looked for first: label, figure, remark."""
     out = [("Hospitals", written(record.sites, 0) if record.sites else NOT_MEASURED, "")]
     if not record.trains:
+        if isinstance(record.method, Survival):
+            found = record.results.get("survival", {})
+            return [
+                *out,
+                *((name, about(np.sum(found[part])) if part in found else NOT_MEASURED, "rounded down") for name, part in LOOKED_FOR),
+            ]
         found = record.results.get("counts", {})
         out += [(name.capitalize(), about(found.get(name)), "rounded down") for name in ("patients", "rows")]
         return [*out, ("Variables", written(len(record.study.variables), 0), "")]

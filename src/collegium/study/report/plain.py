@@ -12,7 +12,7 @@ from collegium.study.report.page import notices, sections
 from collegium.tree import Tree
 
 NARROWEST = 20  # columns in which words are still readable
-SHOWN = ("happened", "comparison", "coefficients", "description", "quality")
+SHOWN = ("happened", "comparison", "coefficients", "description", "survival", "quality")
 
 
 def text(
