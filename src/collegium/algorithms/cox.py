@@ -118,15 +118,14 @@ def cox(
         if not rows["events"]:
             raise RunError("no site that answered has a training row with the event", hint="start the run again over those that have")
         if state["phase"] == BASE:
-            risk = joined(total["base"])
-            return {**state, "base": risk, "count": total["count"], "phase": np.array(DONE)}
+            return {**state, "rise": risen_by(total, state, how), "count": total["count"], "phase": np.array(DONE)}
         if state["phase"] == CURVE:
             return bent(state, total, rows, how)
         return sloped(state, total, rows, how)
 
     def share(state: Tree) -> Tree:
         shared = {name: state[name] for name in ("phase", "tried", "centre", "scale", "grid")}
-        return shared | {"rise": state["rise"], "tied": state["tied"]} if how.pooled else shared
+        return shared | ({"rise": state["rise"], "tied": state["tied"]} if how.pooled else {})
 
     def result(state: Tree) -> Tree:
         return summit(state, how)
@@ -143,7 +142,7 @@ def beginning(p: int, grid: Tree, how: Setting) -> Tree:
     number = dict.fromkeys(("events", "times", "event_times", "null"), np.array(0.0))
     whole = dict.fromkeys(("fresh", "comparable", "halves"), np.array(0))
     found = {"loglik": np.array(0.0), "gradient": np.zeros(p), "test": np.zeros(p), "outer": np.zeros((3, p, p))}
-    blank = {"rise": np.zeros(size), "tied": np.zeros(size), "base": np.zeros(size), "count": np.zeros((size, 2), np.int64)}
+    blank = {"rise": np.zeros(size), "tied": np.zeros(size), "count": np.zeros((size, 2), np.int64)}
     return {**start(p), **number, **whole, **blank, "found": found, "curves": np.zeros((3, p, p)), "test": np.zeros(p), "grid": grid}
 
 
@@ -247,8 +246,9 @@ def distinct(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
 
 def base_sums(rows: Followed, eta: np.ndarray, shared: Tree) -> dict[str, Any]:
     """The site's own risk sets, after the fit: what the common baseline is made of."""
-    size = len(shared["grid"]["end"])
-    return {"base": limbs(np.bincount(rows.slot, rows.weight, size)[None]), "count": counted(rows, size)}
+    size, had = len(shared["grid"]["end"]), rows.event == 1
+    sums = [np.bincount(rows.slot[who], rows.weight[who], size) for who in (slice(None), had)]
+    return {"base": limbs(np.stack(sums, axis=1)[None]), "count": counted(rows, size)}
 
 
 # At the coordinator ---------------------------------------------------------------------------------------------------------
@@ -282,7 +282,7 @@ def sloped(state: Tree, total: Tree, rows: dict[str, Any], how: Setting) -> Tree
         return risen(state, found, found.pop("curves"), how)
     if not first and fallen(state, float(found["loglik"] - 0.5 * (penalty(state, how) @ state["tried"] ** 2))):
         return {**halve(state), "phase": np.array(SLOPE)}
-    ahead = {name: found.pop(name) for name in ("rise", "tied", "base", "count")}
+    ahead = {name: found.pop(name) for name in ("rise", "tied", "count")}
     return {**state, **ahead, "found": found, "phase": np.array(CURVE)}
 
 
@@ -297,12 +297,19 @@ def pooled(total: Tree, state: Tree, how: Setting) -> dict[str, Any]:
     out = {"loglik": np.array(events[0] - found.logs), "outer": outer(found, risk[:, 1:], d1, scale)}
     out["gradient"] = events[1 : p + 1] - expected(found, risk[:, 1:], d1, np.ones(len(scale)))
     out["test"] = events[p + 1 :] - expected(found, risk[:, 1:], d1, scale)
-    return out | {"rise": found.rise, "tied": found.tied, "base": risk[:, 0], "count": total["count"]}
+    return out | {"rise": found.rise, "tied": found.tied, "count": total["count"]}
 
 
 def unpacked(own: np.ndarray, p: int) -> dict[str, Any]:
     """The sums that sites with risk sets of their own sent, by name."""
     return {"loglik": own[0], "gradient": own[1 : p + 1], "test": own[p + 1 : 2 * p + 1], "curves": own[2 * p + 1 :].reshape(3, p, p)}
+
+
+def risen_by(total: Tree, state: Tree, how: Setting) -> np.ndarray:
+    """The steps of a baseline common to sites that keep their risk sets to themselves."""
+    sums = joined(total["base"])
+    risk = backwards(sums[:, 0], state["grid"]["stratum"])
+    return steps(risk, sums[:, 1] if how.efron else None, total["count"][:, 0]).rise
 
 
 def bent(state: Tree, total: Tree, rows: dict[str, Any], how: Setting) -> Tree:
@@ -369,11 +376,14 @@ def proportional(score: np.ndarray, curves: np.ndarray) -> dict[str, np.ndarray]
 
 
 def baseline(state: Tree, how: Setting) -> dict[str, np.ndarray]:
-    """Breslow's cumulative hazard of the mean patient (1972), at points between which `fewest` patients leave, or more."""
+    """The cumulative hazard of the mean patient, at points between which `fewest` patients leave, or more.
+
+    Breslow's estimate (1972) with ties as in the fit: an event adds 1/c (`partial`), which in wide intervals is far less biased
+    than to divide all events of an interval by one sum.
+    """
     grid, count = state["grid"], state["count"]
     stratum = grid["stratum"]
-    leaves, risk = count[:, 1], state["base"] if how.pooled else backwards(state["base"], stratum)
-    hazard = forwards(count[:, 0] / np.where(risk > 0, risk, 1.0), stratum)
+    leaves, hazard = count[:, 1], forwards(state["rise"], stratum)
     still = backwards(leaves, stratum)
     last: list[int] = []
     begun: list[int] = []

@@ -98,15 +98,18 @@ def curve(events: np.ndarray, risk: np.ndarray) -> tuple[np.ndarray, np.ndarray,
 def points(events: np.ndarray, left: np.ndarray, risk: np.ndarray, fewest: int) -> np.ndarray:
     """Cells with an event that may be told: `fewest` are still followed before each, and as many leave between two.
 
+    They leave after one and up to the other, whom the step of the curve is about, and also from one until before the other:
+    the numbers at risk tell those.
+
     >>> points(np.array([0, 1, 1, 0, 1]), np.array([0, 1, 1, 1, 2]), np.array([5, 5, 4, 3, 2]), 2).tolist()
     [2, 4]
     """
     kept: list[int] = []
-    gone, before = left.cumsum(), 0
+    gone, before, still = left.cumsum(), 0, None
     for at in np.flatnonzero(events).tolist():
-        if gone[at] - before >= fewest and risk[at] >= fewest:
+        if gone[at] - before >= fewest and risk[at] >= fewest and (still is None or still - risk[at] >= fewest):
             kept.append(at)
-            before = int(gone[at])
+            before, still = int(gone[at]), int(risk[at])
     return np.array(kept, np.int64)
 
 
