@@ -272,3 +272,45 @@ def test_rounding_at_the_summit_ends_the_climb():
     found = simulate(glm(width=3, tol=0.0), sites(numbers(np.random.default_rng(9))))
     assert int(found["converged"])
     assert int(found["rounds"]) < 20
+
+
+@pytest.mark.parametrize("family", [*FAMILIES])
+def test_the_likelihood_ratio_is_against_the_intercept_alone(family: str):
+    table = numbers(np.random.default_rng(3), family)
+    table = Table({"x": table["x"], "y": table["y"]})
+    found = simulate(glm(family=family, width=3), sites(table))
+    _, _, fit = reference(family, table["x"], table["y"])
+    null = sm.GLM(table["y"], np.ones((len(table), 1)), family=FAMILY[family]()).fit(tol=1e-13)
+    assert float(found["test"]["chi2"]) == pytest.approx(2 * (fit.llf - null.llf), rel=1e-8)
+    assert int(found["test"]["df"]) == 3
+
+
+def test_there_is_no_likelihood_ratio_where_it_would_mislead():
+    table = numbers(
+        np.random.default_rng(3), "binomial"
+    )  # the null model of a logistic regression with an offset is not what is tried first
+    assert "test" not in simulate(glm(family="binomial", width=3), sites(table))
+    assert "test" not in simulate(glm(family="binomial", ridge=1.0, width=3), sites(Table({"x": table["x"], "y": table["y"]})))
+
+
+@pytest.mark.parametrize("errors", ["patient", "site"])
+@pytest.mark.parametrize("family", [*FAMILIES])
+def test_sandwich_errors_are_statsmodels(family: str, errors: str):
+    table = numbers(np.random.default_rng(5), family)
+    table = Table({"x": table["x"], "y": table["y"]}, np.array([f"p{n // 3}" for n in range(len(table))]))
+    here = sites(table, 5)
+    found = simulate(glm(family=family, width=3, errors=errors), here)
+    whole = {name: np.concatenate([t[name] for t in here.values()]) for name in ("x", "y")}
+    who = {
+        "patient": np.concatenate([t.patient for t in here.values()]),
+        "site": np.repeat(np.arange(5), [len(t) for t in here.values()]),
+    }[errors]
+    mean, sd = whole["x"].mean(0), whole["x"].std(0)
+    groups = np.unique(who, return_inverse=True)[1]
+    model = sm.GLM(whole["y"], sm.add_constant((whole["x"] - mean) / sd), family=FAMILY[family]())
+    fit = model.fit(tol=1e-13, maxiter=50, tol_criterion="params", cov_type="cluster", cov_kwds={"groups": groups})
+    back = np.diag(np.append(1.0, 1 / sd))
+    back[0, 1:] = -mean / sd
+    np.testing.assert_allclose(found["se"], np.sqrt(np.diag(back @ fit.cov_params() @ back.T)), rtol=1e-6)
+    np.testing.assert_allclose(found["model_se"], simulate(glm(family=family, width=3), here)["se"], rtol=1e-9)
+    assert int(found["clusters"]) == len(np.unique(who))

@@ -100,6 +100,9 @@ EXAMPLES = [
     Example("glm.glm", glm(family="binomial", width=3), numbers, "binomial"),
     Example("glm.glm", glm(family="poisson", width=3), lambda rng: numbers(rng, "poisson"), "poisson"),
     Example("glm.glm", glm(family="binomial", ridge=2.0, intercept=False, width=3), numbers, "ridge, no intercept"),
+    Example("glm.glm", glm(errors="patient", width=3), numbers, "errors by patient"),
+    # Whose rows belong together depends on the cut
+    Example("glm.glm", glm(errors="site", width=3), numbers, "errors by site", exact=False, empty=True),
     Example("statistics.counts", counts(["age", "sex", "platelets"]), patients),
     Example("statistics.moments", moments(MEASURED), patients),
     Example("statistics.correlation", correlation(MEASURED), patients),

@@ -60,7 +60,20 @@ def test_rare_categories_and_missing_values_are_counted_as_if_they_were_there():
     assert wide.numbers > narrow.numbers
 
 
-RUNS = ("binary", "regression", "multiclass", "logistic", "linear", "poisson", "statistics", "nobody_held_out")
+RUNS = (
+    "binary",
+    "regression",
+    "multiclass",
+    "logistic",
+    "linear",
+    "poisson",
+    "clustered",
+    "cox",
+    "cox_by_site",
+    "curves",
+    "statistics",
+    "nobody_held_out",
+)
 
 
 @pytest.mark.parametrize("name", RUNS)

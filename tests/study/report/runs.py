@@ -160,6 +160,48 @@ def statistics() -> Record:
     return walked(study(method), four(), seconds=12.5)
 
 
+def followed(method, **fields):
+    """A study of the time until an event, over four hospitals in which the old and smokers fare worse."""
+    kinds = {"days": {"kind": "number", "unit": "days", "high": 365}, "died": {"kind": "binary", "meaning": "death"}}
+    outcome = {"task": "survival", "time": "days", "event": "died"}
+    chosen = read({**LEAST, "variables": {**VARIABLES, **kinds}, "outcome": outcome, "method": method, **fields})
+    tables = {}
+    for at, (name, table) in enumerate(four().items()):
+        rng, smoker = np.random.default_rng(at), np.nan_to_num(np.asarray(table["smoker"]))
+        time = rng.exponential(400 * np.exp(-(np.asarray(table["age"]) - 68) / 20 - smoker))
+        end = rng.uniform(30, 365, len(table))
+        tables[name] = table.with_columns(days=np.ceil(np.minimum(time, end)), died=(time <= end).astype(float))
+    return walked(chosen, tables)
+
+
+def cox() -> Record:
+    return followed({"kind": "cox", "risk_sets": "pooled", "horizons": [90, 365], "grid": 7})
+
+
+def cox_by_site() -> Record:
+    return followed({"kind": "cox", "strata": "sex"}, held_out={"test": 2, "validation": 0})
+
+
+def curves() -> Record:
+    return followed({"kind": "survival", "by": "sex"})
+
+
+def one_curve() -> Record:
+    return followed({"kind": "survival", "horizon": 180})
+
+
+def clustered() -> Record:
+    return walked(study({"kind": "glm", "errors": "site"}), four())
+
+
+def empty_curves() -> Record:
+    return Record(run("curves").study, {}, facts={"status": "failed"})
+
+
+def empty_cox() -> Record:
+    return Record(run("cox").study, {}, facts={"status": "failed"})
+
+
 def one_class() -> Record:
     tables = four()
     for name in NAMES[1:]:
@@ -217,6 +259,7 @@ RUNS = {
     one.__name__: one
     for one in (
         binary, simulated, regression, multiclass, logistic, linear, poisson, statistics, one_class, nobody_held_out, tiny,
-        stopped, never_begun, resting, empty, empty_glm, empty_statistics,
+        cox, cox_by_site, curves, one_curve, clustered, stopped, never_begun, resting, empty, empty_glm, empty_statistics,
+        empty_curves, empty_cox,
     )
 }  # fmt: skip

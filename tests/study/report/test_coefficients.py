@@ -86,3 +86,19 @@ def test_a_fit_that_did_not_settle_says_so_first():
 def test_without_a_fit_nothing_is_claimed():
     _, blocks = parts("empty_glm")
     assert blocks == [Say("Not measured: the run failed, and the fit was not finished.")]
+
+
+def test_hazard_ratios_have_their_tests():
+    _, blocks = parts("cox")
+    found = tables(blocks)
+    assert found["Coefficients"].head[1] == "Hazard ratio (95 % interval)"
+    assert [row[0] for row in found["Are hazards proportional?"].rows][-1] == "All together"
+    figures = {row[0]: row[1] for row in found["The fit as a whole"].rows}
+    assert {"Events", "Likelihood-ratio test", "Concordance"} <= figures.keys()
+    assert "Dispersion" not in figures
+    assert any(isinstance(block, Drawing) and block.title == "Hazard ratio of each variable" for block in blocks)
+
+
+def test_few_clusters_are_warned_of():
+    _, blocks = parts("clustered")
+    assert any(isinstance(block, Say) and "4 hospitals" in block.text and "too small" in block.text for block in blocks)

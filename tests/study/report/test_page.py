@@ -177,6 +177,8 @@ def test_what_must_be_read_comes_before_the_figures(name):
 SECTIONS = {
     "averaging": ["comparison", "learning", "quality", "privacy", "cost", "method", "limits", "words"],
     "glm": ["comparison", "coefficients", "learning", "quality", "privacy", "cost", "method", "limits", "words"],
+    "cox": ["coefficients", "comparison", "learning", "quality", "privacy", "cost", "method", "limits", "words"],
+    "survival": ["survival", "privacy", "cost", "method", "limits", "words"],
     "statistics": ["description", "privacy", "cost", "method", "limits", "words"],
 }
 

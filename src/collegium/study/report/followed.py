@@ -79,7 +79,7 @@ def table(record: Record, names: Sequence[str]) -> Grid:
     """Each group in figures."""
     found: Any = record.results["survival"]
     n, events = (np.asarray(found[part], np.int64) for part in ("n", "events"))
-    secret = hidden(np.stack([events, n - events], axis=1))
+    secret = [hidden(np.array([had, all_of_it - had])) for had, all_of_it in zip(events.tolist(), n.tolist(), strict=True)]
     rows = []
     for at, name in enumerate(names):
         few = n[at] < FEWEST
@@ -87,7 +87,7 @@ def table(record: Record, names: Sequence[str]) -> Grid:
         middle = HIDDEN if few else median(*(float(np.asarray(found[part])[at]) for part in ("median", "median_low", "median_high")))
         average = HIDDEN if few else f"{digits(mean)} ({digits(mean - 1.96 * se)} to {digits(mean + 1.96 * se)})"
         rows.append([name, HIDDEN if few else written(int(n[at]), 0), shown(int(events[at]), bool(secret[at][0])), middle, average])
-    span = digits(found["horizon"])
+    span = f"{float(found['horizon']):g}"
     head = ["Group", "Patients", "Events", f"Median in {unit(record)} (95 % interval)", f"Mean up to {span} (95 % interval)"]
     note = f"The median is the first point at which half have had the event. The mean is of the time free of it, up to {span}. {WHY}"
     return Grid("Each group in figures", head, rows, note=note)
