@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 NAMES = {
     # researchers: try a study or a model on one machine, then run the study at the hospitals
+    "CoxPH": "collegium.client.survival",
+    "KaplanMeier": "collegium.client.survival",
     "LinearRegression": "collegium.client.estimators",
     "LogisticRegression": "collegium.client.estimators",
     "MLPClassifier": "collegium.client.estimators",
@@ -45,6 +47,8 @@ if TYPE_CHECKING:  # the same names for type checkers, which run nothing; a test
     from collegium.client.estimators import MLPRegressor as MLPRegressor
     from collegium.client.estimators import PoissonRegression as PoissonRegression
     from collegium.client.simulate import simulate as simulate
+    from collegium.client.survival import CoxPH as CoxPH
+    from collegium.client.survival import KaplanMeier as KaplanMeier
     from collegium.errors import CollegiumError as CollegiumError
     from collegium.errors import PolicyRefusal as PolicyRefusal
     from collegium.table import Table as Table

@@ -49,3 +49,29 @@ def test_a_slip_of_the_pen_is_named(tmp_path: Path):
     spoken = speak("study", "check", file)
     assert spoken.code == 2
     assert "did you mean 'ridge'" in spoken.err
+
+
+@pytest.mark.parametrize("kind", ["cox", "survival"])
+def test_a_study_of_survival_can_be_drafted(kind: str, rows: Path, tmp_path: Path):
+    out = tmp_path / "study.yaml"
+    assert speak("study", "new", "--kind", kind, "--out", out).code == 0
+    study = manifest.read(out.read_text())
+    assert (study.method.kind, study.outcome.time) == (kind, "days")
+    assert speak("study", "check", out).code == 0
+    spoken = speak("study", "new", "--kind", kind, "--data", rows, "--time", "age", "--target", "ill", "--out", out, "--yes")
+    assert spoken.code == 0, spoken.err
+    study = manifest.read(out.read_text())
+    assert study.outcome.columns == ("age", "ill")
+    assert study.variables["age"].high == 80  # beyond all, and nobody's own
+    assert study.parted == ("ward" if kind == "survival" else "")
+    assert "--time COLUMN" in speak("study", "new", "--kind", kind, "--data", rows, "--out", out, "--yes").err
+    assert (
+        "yes or no" in speak("study", "new", "--kind", kind, "--data", rows, "--time", "age", "--target", "note", "--out", out, "--yes").err
+    )
+
+
+def test_a_regression_can_be_drafted(rows: Path, tmp_path: Path):
+    out = tmp_path / "study.yaml"
+    for more in (("--data", rows), ()):
+        assert speak("study", "new", "--kind", "glm", *more, "--out", out, "--yes").code == 0
+        assert manifest.read(out.read_text()).method.kind == "glm"

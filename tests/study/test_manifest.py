@@ -1,6 +1,7 @@
 """Manifests: read, refused by the place of the mistake, named by their digest."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -89,3 +90,52 @@ def test_yaml_runs_no_code():
 
 def test_signed_bytes_hold_no_floats():
     assert b"." not in manifest.signed(read(EXAMPLE)).replace(b'"0.', b"").replace(b"days.", b"")
+
+
+SURVIVAL = {
+    "title": "Survival",
+    "purpose": "To know who lives longer.",
+    "variables": {
+        "age": {"kind": "number"},
+        "arm": {"kind": "category", "categories": ["drug", "placebo"]},
+        "days": {"kind": "number", "high": 365},
+        "died": {"kind": "binary"},
+    },
+    "outcome": {"task": "survival", "time": "days", "event": "died"},
+}
+
+
+def survival(method, **fields):
+    return {**SURVIVAL, "method": method, **fields}
+
+
+def test_strata_and_groups_are_no_features():
+    assert read(survival({"kind": "cox"})).features == ("age", "arm")
+    assert read(survival({"kind": "cox", "strata": "arm"})).features == ("age",)
+    curves = read(survival({"kind": "survival", "by": "arm"}))
+    assert (curves.features, curves.parted, curves.exact) == ((), "arm", False)
+    assert read(survival({"kind": "cox"})).exact
+    assert read(survival({"kind": "cox"})).holding.test == 0
+
+
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        (survival({"kind": "cox"}, outcome={"task": "binary", "target": "died"}), "needs `outcome: {task: survival"),
+        (survival({"kind": "survival"}, outcome=None), "needs an outcome"),
+        (survival({"kind": "cox"}, variables={**SURVIVAL["variables"], "days": {"kind": "number"}}), "a number with a `high`"),
+        (survival({"kind": "cox"}, variables={**SURVIVAL["variables"], "died": {"kind": "number"}}), "'died' is binary"),
+        (survival({"kind": "cox", "strata": "age"}), "no variable with listed categories"),
+        (survival({"kind": "survival", "by": "ward"}), "no variable with listed categories"),
+        (survival({"kind": "cox", "strata": "arm", "horizons": [90]}), "needs one baseline"),
+        (survival({"kind": "cox", "fewest": 5}), "say why"),
+        (survival({"kind": "survival", "fewest": 1, "grid": 0}), "grid"),
+    ],
+)
+def test_a_study_of_survival_lacks_nothing(document, says: str):
+    with pytest.raises(StudyError, match=re.escape(says)):
+        read(document)
+
+
+def test_a_finer_grid_takes_a_reason():
+    assert read(survival({"kind": "cox", "fewest": 1}, privacy={"because": "The rows are public."})).method.fewest == 1

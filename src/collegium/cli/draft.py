@@ -5,13 +5,19 @@ from pathlib import Path
 import click
 
 from collegium.cli.shell import Screen, columns, command
-from collegium.client import draft
+from collegium.client import draft, draft_survival
+from collegium.client.tables import table
 from collegium.errors import ConflictError
 from collegium.study import manifest
 from collegium.words import words
 
 
-def drafted(screen: Screen, template: str, data: str | None, target: str | None, patient: str | None, out: str) -> None:
+KINDS = ("averaging", "glm", "cox", "survival")
+
+
+def drafted(
+    screen: Screen, template: str, kind: str, data: str | None, target: str | None, time: str | None, patient: str | None, out: str
+) -> None:
     """Draft a manifest, from a template or from a file's columns.
 
     With --data the columns of FILE become variables: kinds and categories as they look, remarks where a person should decide.
@@ -20,7 +26,12 @@ def drafted(screen: Screen, template: str, data: str | None, target: str | None,
     path = Path(out)
     if path.exists() and not screen.yes:
         raise ConflictError(f"{path} exists", hint="choose another --out, or add --yes to write over it")
-    text = draft.from_file(Path(data), target, patient, path.name) if data else draft.from_template(template)
+    if kind in ("cox", "survival"):
+        text = draft_survival.from_nothing(kind, path.name)
+        if data:
+            text = draft_survival.from_table(table(Path(data)), kind, target, time, patient, path.name)
+    else:
+        text = draft.from_file(Path(data), target, patient, path.name, kind) if data else draft.from_template(template, kind)
     manifest.read(text)  # a draft that could not be run would help nobody
     path.write_text(text)
     screen.show({"file": str(path), "manifest": text}, f"{path} is written. Read it, mend it, then: collegium study check {path}")
@@ -50,8 +61,12 @@ new = command(
     "new",
     drafted,
     click.Option(["--template"], type=click.Choice(draft.TEMPLATES), default="tabular", help="the recipe to start from"),
+    click.Option(
+        ["--kind"], type=click.Choice(KINDS), default="averaging", help="training, a regression, hazard ratios or survival curves"
+    ),
     click.Option(["--data"], type=FILE, help="a file whose columns become the variables"),
-    click.Option(["--target"], metavar="COLUMN", help="the outcome; else the last column that says yes or no"),
+    click.Option(["--target"], metavar="COLUMN", help="the outcome or event; else the last column that says yes or no"),
+    click.Option(["--time"], metavar="COLUMN", help="the time to the event or the end of follow-up, of cox and survival"),
     click.Option(["--patient"], metavar="COLUMN", help="the column that names the patient"),
     click.Option(["--out"], metavar="FILE", type=click.Path(), default="study.yaml", show_default=True, help="the file to write"),
 )

@@ -20,6 +20,13 @@ collegium: 1
 title: {title}
 purpose: {purpose}
 """
+GLM = """\
+method:
+  kind: glm                  # the exact fit with standard errors
+  family: {family}
+  errors: model              # or patient, or site: whose rows belong together
+sites: {{minimum: 3}}            # hospitals without which no run starts
+"""
 TAIL = """\
 method:
   kind: averaging            # or glm: the exact fit with standard errors
@@ -31,17 +38,19 @@ sites: {minimum: 3}            # hospitals without which no run starts
 """
 
 
-def from_template(name: str) -> str:
-    """A recipe's own manifest."""
+def from_template(name: str, kind: str = "averaging") -> str:
+    """A recipe's own manifest; an exact fit of the same variables for a `glm`."""
     from collegium import recipes  # local: it loads a training library
 
-    document = recipes.find(name).template()
+    document = {**recipes.find(name).template()}
+    if kind == "glm":
+        document["method"] = {"kind": "glm"}
     return f"# From the template {name!r}: put your own words and variables in.\n" + yaml.safe_dump(
         document, sort_keys=False, allow_unicode=True
     )
 
 
-def from_file(path: Path, target: str | None, patient: str | None, name: str) -> str:
+def from_file(path: Path, target: str | None, patient: str | None, name: str, kind: str = "averaging") -> str:
     """A manifest of a file's columns, with a remark beside each. Raises `StudyError` if the outcome cannot be told."""
     rows = table(path)
     aim = target or last_yes_no(rows)
@@ -62,7 +71,8 @@ def from_file(path: Path, target: str | None, patient: str | None, name: str) ->
     ]
     lines += ["variables:\n", *(variable(column, one) for column, one in seen.items())]
     task = propose.outcome_of(outcome, aim)
-    return "".join([*lines, f"outcome: {{task: {task['task']}, target: {json.dumps(aim)}}}\n", TAIL])
+    tail = GLM.format(family="gaussian" if task["task"] == "regression" else "binomial") if kind == "glm" else TAIL
+    return "".join([*lines, f"outcome: {{task: {task['task']}, target: {json.dumps(aim)}}}\n", tail])
 
 
 def variable(column: str, one: propose.Seen) -> str:

@@ -108,6 +108,17 @@ def rounded(value: float) -> str:
     return f"{round(value / step) * step:.10g}"
 
 
+def beyond(time: np.ndarray) -> float:
+    """A round number that no time is above, and that tells no patient's.
+
+    >>> beyond(np.array([12.0, 1022.0])), beyond(np.array([0.5]))
+    (2000.0, 0.6)
+    """
+    longest = float(np.nanmax(time, initial=0.0))
+    step = 10.0 ** math.floor(math.log10(longest)) if longest > 0 else 1.0
+    return round((math.floor(longest / step) + 1) * step, 12)
+
+
 def patient_column(table: Table) -> str:
     """The column that seems to name the patients; none if no name looks like it."""
     return next((name for name in table.columns if PATIENT.search(name)), "")

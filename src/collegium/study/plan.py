@@ -4,6 +4,7 @@ The coordinator calls `stages(study)` and uses what runs on sums; a site also pa
 coordinator runs no model code and needs no training library. `rows` makes a site's table into what the stages expect.
 """
 
+import math
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -126,7 +127,7 @@ def apparent(judge: Algorithm) -> Algorithm:
 def cells(study: Study, grid: Decimal) -> int:
     """Cells of the time grid, up to where follow-up ends."""
     high = study.variables[study.outcome.time].high if study.outcome else None
-    return int(-((high or Decimal(0)) // -grid))
+    return math.ceil((high or Decimal(0)) / grid)
 
 
 def groups(study: Study) -> tuple[str, ...]:
