@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from collegium.algorithms.timegrid import MOST, joined, timegrid
-from collegium.errors import DataError, StudyError
+from collegium.algorithms.timegrid import MOST, enough, joined, timegrid
+from collegium.errors import DataError, RunError, StudyError
 from collegium.simulation.local import simulate
 from collegium.table import Table
 from tests.laws.examples import cut
@@ -30,8 +30,8 @@ def test_every_interval_is_about_so_many(fewest: int, seed: int):
     group = joined(events, censored, fewest)
     assert (np.diff(group) >= 0).all()
     assert (np.diff(group) <= 1).all()
-    leave = [(events + censored)[group == k].sum() for k in range(group.max() + 1)]
-    assert min(leave) >= fewest or len(leave) == 1
+    counts = [(int(events[group == k].sum()), int(censored[group == k].sum())) for k in range(group.max() + 1)]
+    assert len(counts) == 1 or all(enough(*one, fewest) for one in counts)
     assert all(events[group == k][0] > 0 for k in range(group.max() + 1))
     assert not events[group < 0].any()
 
@@ -71,3 +71,14 @@ def test_what_is_no_time_is_refused_without_a_value(table: Table, says: str):
 def test_a_grid_has_a_size(cells: int):
     with pytest.raises(StudyError, match="time grid"):
         timegrid(cells, strata=ARMS)
+
+
+def test_a_guarded_grid_stops_where_sums_would_be_about_a_few():
+    few = rows([1, 2, 3, 4, 5], [1, 1, 1, 1, 0])
+    assert len(simulate(timegrid(10, fewest=3), {"a": few})["end"]) == 1
+    with pytest.raises(RunError, match="about a few"):  # one is censored: all less the events are that one
+        simulate(timegrid(10, fewest=3, guarded=True), {"a": few})
+    simulate(timegrid(10, fewest=1, guarded=True), {"a": few})
+    by_arm = followed(np.random.default_rng(0), 60).with_columns(stratum=np.array(["drug"] * 55 + ["placebo"] * 5))
+    with pytest.raises(RunError, match="stratum 'placebo'"):
+        simulate(timegrid(CELLS, strata=ARMS, guarded=True), {"a": by_arm})

@@ -37,7 +37,7 @@ def test_risks_by_horizons_come_from_the_baseline(tmp_path: Path):
     x = predict.encode(Table(PATIENTS), predict.inputs(model.study), model.trees["features"], reference=True)[:2]
     relative = np.exp((x - params["centre"]) @ params["coef"])
     np.testing.assert_allclose(found[:2, 0], 1 - np.exp(-params["hazard"][at] * relative), rtol=1e-12)
-    assert model.card["output"] == "the risk of died by 90, 365 days"
+    assert model.card["output"] == "the risk of died by 90, 270 days"
     assert "of all hospitals" in model.card["model"]
 
 
@@ -46,7 +46,7 @@ def test_columns_are_named_after_the_horizons(tmp_path: Path):
     file = tmp_path / "patients.csv"
     file.write_text("age,pressure,sex,ward,smoker\n50,120,F,heart,0\n85,150,M,lung,1\n")
     used = predict.use(tmp_path, file)
-    assert list(used.columns)[1:3] == ["risk by 90 days", "risk by 365 days"]
+    assert list(used.columns)[1:3] == ["risk by 90 days", "risk by 270 days"]
     assert all(0 < float(x) < 1 for x in used.columns["risk by 90 days"])
 
 

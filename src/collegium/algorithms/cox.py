@@ -5,9 +5,10 @@ Risk sets may be the site's own (`risk_sets="site"`, a fit stratified by site) o
 *The site's own.* Each site works out its partial likelihood, gradient and information and sends these; times stay at home.
 
 *Pooled.* A patient at one site is at risk when one at another has the event. So sites send, for each interval that the stage
-`timegrid` found, the sums of exp(xb) and x exp(xb) over whoever leaves in it; the coordinator adds them up backwards to sums
-over risk sets, finds likelihood and gradient, and asks back, with the baseline's steps, for one matrix: the sum over patients
-that is left of the information (`partial`). Second moments by interval, which a round in one go would take, are never sent.
+`timegrid` found, the sums of exp(xb) and x exp(xb) over whoever leaves in it, and over those with the event. The coordinator adds
+them up backwards to sums over risk sets, finds likelihood and gradient, and asks back, with the baseline's steps, for one matrix:
+the sum over patients that is left of the information (`partial`). Second moments by interval, which a round in one go would take,
+are never sent.
 
 All sums travel as whole numbers (`limbs`): exact, however far exp(xb) reaches, and without a round to find their range.
 
@@ -67,7 +68,8 @@ class Setting(NamedTuple):
     cell: float
     ridge: float
     tol: float
-    fewest: int
+    fewest: int  # for what is released
+    joins: bool  # whether intervals may be joined of several times
 
 
 def cox(
@@ -89,7 +91,7 @@ def cox(
     likelihood-ratio test, a test of proportionality (score test of an interaction with time; Therneau and Grambsch 2000,
     section 6.2), and Breslow's baseline where `fewest` patients leave between two of its points.
     """
-    how = Setting(ties == "efron", risk_sets == "pooled", tuple(strata), cell, ridge, tol, max(fewest, FEWEST))
+    how = Setting(ties == "efron", risk_sets == "pooled", tuple(strata), cell, ridge, tol, max(fewest, FEWEST), fewest > 1)
 
     def init(given: Tree) -> Tree:
         p = width if width is not None else int(given["encoded"]["width"]) if "encoded" in given else None
@@ -118,7 +120,12 @@ def cox(
         if not rows["events"]:
             raise RunError("no site that answered has a training row with the event", hint="start the run again over those that have")
         if state["phase"] == BASE:
-            return {**state, "rise": risen_by(total, state, how), "count": total["count"], "phase": np.array(DONE)}
+            return {
+                **state,
+                "base": lasting(joined(total["base"]), total["count"], state["grid"]),
+                "count": total["count"],
+                "phase": np.array(DONE),
+            }
         if state["phase"] == CURVE:
             return bent(state, total, rows, how)
         return sloped(state, total, rows, how)
@@ -142,7 +149,7 @@ def beginning(p: int, grid: Tree, how: Setting) -> Tree:
     number = dict.fromkeys(("events", "times", "event_times", "null"), np.array(0.0))
     whole = dict.fromkeys(("fresh", "comparable", "halves"), np.array(0))
     found = {"loglik": np.array(0.0), "gradient": np.zeros(p), "test": np.zeros(p), "outer": np.zeros((3, p, p))}
-    blank = {"rise": np.zeros(size), "tied": np.zeros(size), "count": np.zeros((size, 2), np.int64)}
+    blank = {"rise": np.zeros(size), "tied": np.zeros(size), "base": np.zeros(size), "count": np.zeros((size, 2), np.int64)}
     return {**start(p), **number, **whole, **blank, "found": found, "curves": np.zeros((3, p, p)), "test": np.zeros(p), "grid": grid}
 
 
@@ -246,9 +253,8 @@ def distinct(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
 
 def base_sums(rows: Followed, eta: np.ndarray, shared: Tree) -> dict[str, Any]:
     """The site's own risk sets, after the fit: what the common baseline is made of."""
-    size, had = len(shared["grid"]["end"]), rows.event == 1
-    sums = [np.bincount(rows.slot[who], rows.weight[who], size) for who in (slice(None), had)]
-    return {"base": limbs(np.stack(sums, axis=1)[None]), "count": counted(rows, size)}
+    size = len(shared["grid"]["end"])
+    return {"base": limbs(np.bincount(rows.slot, rows.weight, size)[None]), "count": counted(rows, size)}
 
 
 # At the coordinator ---------------------------------------------------------------------------------------------------------
@@ -282,7 +288,7 @@ def sloped(state: Tree, total: Tree, rows: dict[str, Any], how: Setting) -> Tree
         return risen(state, found, found.pop("curves"), how)
     if not first and fallen(state, float(found["loglik"] - 0.5 * (penalty(state, how) @ state["tried"] ** 2))):
         return {**halve(state), "phase": np.array(SLOPE)}
-    ahead = {name: found.pop(name) for name in ("rise", "tied", "count")}
+    ahead = {name: found.pop(name) for name in ("rise", "tied", "base", "count")}
     return {**state, **ahead, "found": found, "phase": np.array(CURVE)}
 
 
@@ -290,14 +296,16 @@ def pooled(total: Tree, state: Tree, how: Setting) -> dict[str, Any]:
     """Likelihood, gradient and what else follows from sums by interval."""
     grid, many = state["grid"], total["count"][:, 0]
     scale, stratum, p = grid["ahead"], grid["stratum"], len(state["centre"])
-    risk = backwards(joined(total["risk"]), stratum)
+    leaving = joined(total["risk"])
+    risk = backwards(leaving, stratum)
     deaths = joined(total["deaths"]) if how.efron else None
     found = steps(risk[:, 0], None if deaths is None else deaths[:, 0], many)
     d1, events = None if deaths is None else deaths[:, 1:], joined(total["events"])
     out = {"loglik": np.array(events[0] - found.logs), "outer": outer(found, risk[:, 1:], d1, scale)}
     out["gradient"] = events[1 : p + 1] - expected(found, risk[:, 1:], d1, np.ones(len(scale)))
     out["test"] = events[p + 1 :] - expected(found, risk[:, 1:], d1, scale)
-    return out | {"rise": found.rise, "tied": found.tied, "count": total["count"]}
+    base = lasting(leaving[:, 0], total["count"], grid) if how.joins else found.rise
+    return out | {"rise": found.rise, "tied": found.tied, "base": base, "count": total["count"]}
 
 
 def unpacked(own: np.ndarray, p: int) -> dict[str, Any]:
@@ -305,11 +313,12 @@ def unpacked(own: np.ndarray, p: int) -> dict[str, Any]:
     return {"loglik": own[0], "gradient": own[1 : p + 1], "test": own[p + 1 : 2 * p + 1], "curves": own[2 * p + 1 :].reshape(3, p, p)}
 
 
-def risen_by(total: Tree, state: Tree, how: Setting) -> np.ndarray:
-    """The steps of a baseline common to sites that keep their risk sets to themselves."""
-    sums = joined(total["base"])
-    risk = backwards(sums[:, 0], state["grid"]["stratum"])
-    return steps(risk, sums[:, 1] if how.efron else None, total["count"][:, 0]).rise
+def lasting(leaving: np.ndarray, count: np.ndarray, grid: Tree) -> np.ndarray:
+    """The baseline's steps over intervals joined of many times: at the l-th of d events the share l/d of all who leave is gone.
+
+    To leave everybody of an interval in its risk set would put the hazard too low where few remain.
+    """
+    return steps(backwards(leaving, grid["stratum"]), leaving, count[:, 0]).rise
 
 
 def bent(state: Tree, total: Tree, rows: dict[str, Any], how: Setting) -> Tree:
@@ -378,19 +387,20 @@ def proportional(score: np.ndarray, curves: np.ndarray) -> dict[str, np.ndarray]
 def baseline(state: Tree, how: Setting) -> dict[str, np.ndarray]:
     """The cumulative hazard of the mean patient, at points between which `fewest` patients leave, or more.
 
-    Breslow's estimate (1972) with ties as in the fit: an event adds 1/c (`partial`), which in wide intervals is far less biased
-    than to divide all events of an interval by one sum.
+    Breslow's estimate (1972): each event adds one over the sum of the relative hazards of those still at risk, with ties as in
+    the fit, or in intervals joined of many times as `lasting` has it.
     """
     grid, count = state["grid"], state["count"]
     stratum = grid["stratum"]
-    leaves, hazard = count[:, 1], forwards(state["rise"], stratum)
+    leaves, hazard = count[:, 1], forwards(state["base"], stratum)
     still = backwards(leaves, stratum)
     last: list[int] = []
     begun: list[int] = []
     for place in np.unique(stratum).tolist():
         mine = np.flatnonzero(stratum == place)
         group = gathered(count[mine, 0], leaves[mine] - count[mine, 0], how.fewest)
-        for number in range(int(group.max(initial=-1)) + 1):
+        # In the last of joined intervals everybody's follow-up ends, some time: too coarse to tell a hazard
+        for number in range(int(group.max(initial=-1)) + (how.pooled and not how.joins)):
             inside = mine[group == number]
             if leaves[inside].sum() >= how.fewest:
                 begun.append(int(inside[0]))

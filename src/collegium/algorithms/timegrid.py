@@ -1,15 +1,16 @@
 """Times on a grid that all hospitals share, cut so that no interval is about a few patients.
 
 Patients of different hospitals can be compared in time only on common intervals. A study declares cells of one width; this
-stage counts, by sums, who leaves in each (has the event, or is followed no further), and joins neighbouring cells until
-`fewest` patients leave in each interval. An interval begins with a cell that has an event: whoever is censored before the
-next event was still at risk at this one, so with `fewest` of 1 nothing is lost, and the intervals are the distinct times of
-events. That tells times of single patients to all sites, so it is a choice that a manifest has to give a reason for.
+stage counts, by sums, who leaves in each (has the event, or is followed no further), and joins neighbouring cells until in
+each interval `fewest` patients have the event, and nobody or as many are censored. An interval begins with a cell that has an
+event: whoever is censored before the next event was still at risk at this one, so with `fewest` of 1 nothing is lost, and the
+intervals are the distinct times of events. That tells times of single patients to all sites, so it is a choice that a manifest
+has to give a reason for.
 
-    >>> table = Table({"time": np.array([1.0, 2.0, 2.0, 5.0]), "event": np.array([1.0, 0.0, 1.0, 0.0])})
-    >>> step = timegrid(5, fewest=2)
+    >>> table = Table({"time": np.array([1.0, 2.0, 2.0, 5.0, 4.0]), "event": np.array([1.0, 0.0, 1.0, 1.0, 0.0])})
+    >>> step = timegrid(5, fewest=1)
     >>> step.result(step.apply(step.init({}), step.local({}, table, {})[0]))["group"]
-    array([[-1,  0,  0,  0,  0,  0]])
+    array([[-1,  0,  1,  1,  1,  2]])
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ import numpy as np
 
 from collegium.algorithms.algorithm import Algorithm
 from collegium.algorithms.columns import places, texts, training
-from collegium.errors import DataError, StudyError
+from collegium.errors import DataError, RunError, StudyError
 from collegium.table import Table
 from collegium.tree import Tree
 
@@ -35,13 +36,14 @@ class Leaving(NamedTuple):
     stratum: np.ndarray  # a place among the strata
 
 
-def timegrid(cells: int, *, width: float = 1.0, strata: Sequence[str] = (), fewest: int = FEWEST) -> Algorithm:
+def timegrid(cells: int, *, width: float = 1.0, strata: Sequence[str] = (), fewest: int = FEWEST, guarded: bool = False) -> Algorithm:
     """Intervals that are the same at every hospital, in one round of counts.
 
     Cell 0 holds times up to 0, cell c those above (c-1) x `width` and up to c x `width`. Table columns: `time`, `event`
     and, with `strata`, `stratum`. Result: `group` (strata, cells + 1), the interval of each cell, -1 before the first event;
     by interval `end` (the time at which it ends), `stratum`, and `ahead`, the estimated share of patients who had the event
-    before it began: the scale of time on which proportionality is tested.
+    before it began: the scale of time on which proportionality is tested. `guarded` stops the run where a stratum as a whole is about
+    fewer than `fewest`, because sums by interval are going to be asked for.
     """
     size = room(cells, strata)
 
@@ -57,6 +59,8 @@ def timegrid(cells: int, *, width: float = 1.0, strata: Sequence[str] = (), fewe
         group = np.full(size, -1)
         for at in range(size[0]):
             cut = joined(total["events"][at], total["censored"][at], fewest)
+            if guarded:
+                guard(total["events"][at], total["censored"][at][cut >= 0], fewest, strata[at] if strata else "")
             group[at] = np.where(cut < 0, -1, cut + group.max() + 1)
         return {"step": np.array(1), "group": group, **total}
 
@@ -67,6 +71,16 @@ def timegrid(cells: int, *, width: float = 1.0, strata: Sequence[str] = (), fewe
         return {"step": state["step"]}
 
     return Algorithm(init, local, apply, lambda s: bool(s["step"] == 1), share, result, "time grid")
+
+
+def guard(events: np.ndarray, censored: np.ndarray, fewest: int, stratum: str) -> None:
+    """Raise `RunError` for a stratum whose sums would be about a few patients."""
+    if events.any() and not enough(int(events.sum()), int(censored.sum()), fewest):
+        where = f"stratum {stratum!r}" if stratum else "the study"
+        raise RunError(
+            f"in {where} fewer than {fewest} patients have the event, or are censored later: sums over risk sets would be about a few",
+            hint="join categories of the strata, keep risk sets within sites (risk_sets: site), or lower `fewest` and say why",
+        )
 
 
 def room(cells: int, strata: Sequence[str]) -> tuple[int, int]:
@@ -117,24 +131,31 @@ def stratum(table: Table, strata: Sequence[str]) -> np.ndarray:
     return at
 
 
+def enough(events: int, censored: int, fewest: int) -> bool:
+    """Whether the events of an interval, and those censored in it, are `fewest` or more: sums of either are about so many."""
+    return events >= fewest and (censored == 0 or censored >= fewest)
+
+
 def joined(events: np.ndarray, censored: np.ndarray, fewest: int) -> np.ndarray:
-    """The interval of each cell: as short as can be, with an event in its first cell and `fewest` who leave; -1 before the first.
+    """The interval of each cell: as short as can be, with an event in its first cell and `enough` in it; -1 before the first event.
 
-    Where fewer than `fewest` remain at the end, they are in the interval before.
+    What remains at the end belongs to the interval before it, and so on until there is enough.
 
-    >>> joined(np.array([0, 1, 0, 1, 1]), np.array([1, 0, 2, 0, 0]), 2).tolist()
-    [-1, 0, 0, 1, 1]
+    >>> joined(np.array([0, 1, 0, 1, 1, 1]), np.array([1, 0, 2, 0, 0, 0]), 2).tolist()
+    [-1, 0, 0, 0, 1, 1]
     """
-    group, number = np.full(len(events), -1), -1
-    last = left = 0
-    for at in np.flatnonzero(events).tolist():
-        left += int((events[last:at] + censored[last:at]).sum()) if number >= 0 else 0
-        if number < 0 or left >= fewest:
-            number, left = number + 1, 0
-        group[at], last = number, at
-    if number > 0 and left + int((events[last:] + censored[last:]).sum()) < fewest:
-        group[group == number] = number - 1
-    return np.maximum.accumulate(group)
+    starts: list[int] = []
+    had, left, cells = np.append(0, events.cumsum()), np.append(0, censored.cumsum()), np.flatnonzero(events).tolist()
+
+    def full(start: int, stop: int) -> bool:
+        return enough(int(had[stop] - had[start]), int(left[stop] - left[start]), fewest)
+
+    for at in cells:
+        if not starts or full(starts[-1], at):
+            starts.append(at)
+    while len(starts) > 1 and not full(starts[-1], len(events)):
+        starts.pop()
+    return np.searchsorted(starts, np.arange(len(events)), side="right") - 1
 
 
 def settled(group: np.ndarray, events: np.ndarray, censored: np.ndarray, width: float) -> dict[str, np.ndarray]:

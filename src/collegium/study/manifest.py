@@ -94,7 +94,7 @@ class Cox(Part):
     """Proportional hazards: hazard ratios with standard errors, exact, by Newton steps on sums.
 
     By default each site's patients are compared with one another only (stratified by site), and no time leaves a site. `pooled`
-    risk sets reach over all sites, on a time grid of cells `grid` wide, joined until `fewest` patients leave in each interval.
+    risk sets reach over all sites, on a time grid of cells `grid` wide, joined until `fewest` have the event in each interval.
     """
 
     kind: Literal["cox"]

@@ -101,7 +101,8 @@ def hazards(study: Study, method: Cox) -> list[Stage]:
     strata = groups(study)
     # Sites that keep their risk sets to themselves need no finer grid than may be told: it scales time, and tells the baseline
     finest = max(method.fewest, FEWEST) if method.risk_sets == "site" else method.fewest
-    grid = timegrid(cells(study, method.grid), width=width, strata=strata, fewest=finest)
+    guarded = method.risk_sets == "pooled"
+    grid = timegrid(cells(study, method.grid), width=width, strata=strata, fewest=finest, guarded=guarded)
     fit = cox(ties=method.ties, risk_sets=method.risk_sets, strata=strata, cell=width, ridge=float(method.ridge), fewest=method.fewest)
     prepare = features(columns) if method.standardise else unscaled(features(columns))
     out = [Stage("features", prepare, 2, empty), Stage("grid", grid, 1, empty)]

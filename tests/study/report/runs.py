@@ -175,7 +175,7 @@ def followed(method, **fields):
 
 
 def cox() -> Record:
-    return followed({"kind": "cox", "risk_sets": "pooled", "horizons": [90, 365], "grid": 7})
+    return followed({"kind": "cox", "risk_sets": "pooled", "horizons": [90, 270], "grid": 7})
 
 
 def cox_by_site() -> Record:

@@ -17,7 +17,7 @@ def test_every_study_has_sentences(name: str):
 
 def test_cox_says_how_risk_sets_were_made():
     pooled, own = paper(run("cox")), paper(run("cox_by_site"))
-    assert "a common time grid of cells of 7 joined until at least 10 patients left in each interval" in pooled
+    assert "a common time grid of cells of 7 joined until at least 10 patients had the event in each interval" in pooled
     assert "Efron's treatment of ties" in pooled
     assert "stratified by hospital: risk sets hold patients of the same hospital only" in own
     assert "Patients were stratified by sex" in own

@@ -80,7 +80,7 @@ def hazards(how: Cox) -> Iterator[str]:
         yield "The analysis was stratified by hospital: risk sets hold patients of the same hospital only."
         return
     yield f"Risk sets were formed over all hospitals on a common time grid of cells of {how.grid}"
-    yield "." if how.fewest == 1 else f"joined until at least {how.fewest} patients left in each interval."
+    yield "." if how.fewest == 1 else f"joined until at least {how.fewest} patients had the event in each interval."
 
 
 def sums(record: Record) -> Iterator[str]:
