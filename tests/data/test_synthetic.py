@@ -66,3 +66,14 @@ def test_some_patients_come_again_and_a_column_may_say_who_is_held_out():
 
 def test_no_rows():
     assert len(make(STUDY, 0, seed=1)) == 0
+
+
+@pytest.mark.parametrize("method", [{"kind": "cox", "strata": "arm"}, {"kind": "survival", "by": "arm"}])
+def test_made_up_rows_of_survival_have_groups_and_an_end(method):
+    kinds = {"age": {"kind": "number"}, "arm": {"kind": "category", "categories": ["drug", "placebo"]}}
+    kinds |= {"days": {"kind": "number", "high": 90}, "died": {"kind": "binary"}}
+    outcome = {"task": "survival", "time": "days", "event": "died"}
+    study = manifest.read({"title": "t", "purpose": "p", "variables": kinds, "outcome": outcome, "method": method})
+    made = make(study, 300, seed=2)
+    assert np.asarray(made["days"]).max() <= 90
+    assert len(plan.rows(study, ready(made, study))) > 250

@@ -11,7 +11,6 @@ from collegium.errors import ConflictError
 from collegium.study import manifest
 from collegium.words import words
 
-
 KINDS = ("averaging", "glm", "cox", "survival")
 
 

@@ -132,7 +132,11 @@ def examined(found: Found, study: Study) -> tuple[Table, Report]:
             lines.append(absent(name, study, found.header))
             continue
         facts[name] = looked(variable, np.asarray(table[name]), positive=study.outcome is not None and name == study.outcome.time)
-        told = list(of_variable(name, variable, facts[name], found.odd.get(name), outcome=name not in study.features))
+        told = list(
+            of_variable(
+                name, variable, facts[name], found.odd.get(name), outcome=study.outcome is not None and name in study.outcome.columns
+            )
+        )
         lines += told or [Line(name, "green", in_order(facts[name], len(table)))]
     clean = table.with_columns(**{name: fact.values for name, fact in facts.items()})
     known, left_out = kept(clean, study)

@@ -26,7 +26,8 @@ def make(study: Study, rows: int, seed: int, site_shift: float = 0.0, *, missing
     """A table of `rows` visits with a planted signal; `site_shift` moves a site's means by about so many standard deviations."""
     rng = np.random.default_rng(seed)
     columns, signal = {}, np.zeros(rows)
-    for name in study.features:
+    taken = {*study.features, *(study.outcome.columns if study.outcome else ()), study.holding.column}
+    for name in (*study.features, *sorted(study.variables.keys() - taken)):
         columns[name], part = drawn(study, name, rows, site_shift * rng.standard_normal(), rng)
         signal += part
         hole = rng.random(rows) < missing
@@ -84,7 +85,10 @@ def outcome(study: Study, signal: np.ndarray, rng: np.random.Generator) -> dict[
     if wanted is None:
         return {}
     if wanted.task == "survival":
-        time, censored = rng.exponential(np.exp(-signal)) * 365, rng.exponential(1.5, rows) * 365
+        end = study.variables[wanted.time].high
+        middle = 365.0 if end is None else float(end) / 2
+        time, censored = rng.exponential(np.exp(-signal)) * middle, rng.exponential(1.5, rows) * middle
+        censored = np.minimum(censored, 2 * middle) if end is not None else censored
         return {wanted.time: np.minimum(time, censored), wanted.event: truth(time <= censored, study.variables[wanted.event])}
     variable = study.variables[wanted.target]
     if wanted.task == "binary":
