@@ -30,11 +30,21 @@ method:
   hidden: []                 # [16] adds a hidden layer of 16
   rounds: 50
   patience: 10               # stop when the validation loss has not fallen for so many rounds
-sites: {minimum: 3}            # hospitals without which no run starts
 """
+TREES = """\
+method:
+  kind: trees                # boosted trees; averaging trains a network or a logistic regression
+  trees: 100                 # steps, at most; a step takes `depth` rounds
+  depth: 4
+  learning_rate: 0.1
+  patience: 10               # stop when the validation loss has not fallen for so many steps
+"""
+END = "sites: {minimum: 3}            # hospitals without which no run starts\n"
 
 
-def drafted(screen: Screen, template: str, data: str | None, target: str | None, patient: str | None, out: str) -> None:
+def drafted(
+    screen: Screen, template: str, data: str | None, target: str | None, patient: str | None, method: str, out: str
+) -> None:  # fmt: skip
     """Draft a manifest, from a template or from a file's columns.
 
     With --data the columns of FILE become variables: kinds and categories as they look, remarks where a person should decide.
@@ -43,23 +53,25 @@ def drafted(screen: Screen, template: str, data: str | None, target: str | None,
     path = Path(out)
     if path.exists() and not screen.yes:
         raise ConflictError(f"{path} exists", hint="choose another --out, or add --yes to write over it")
-    text = from_file(Path(data), target, patient, path.name) if data else from_template(template)
+    text = from_file(Path(data), target, patient, path.name, method) if data else from_template(template, method)
     manifest.read(text)  # a draft that could not be run would help nobody
     path.write_text(text)
     screen.show({"file": str(path), "manifest": text}, f"{path} is written. Read it, mend it, then: collegium study check {path}")
 
 
-def from_template(name: str) -> str:
-    """A recipe's own manifest."""
+def from_template(name: str, method: str) -> str:
+    """A recipe's own manifest, with another method where one is asked for; the recipe's rules about rows stay."""
     from collegium import recipes  # local: it loads a training library
 
     document = recipes.find(name).template()
+    if method == "trees":
+        document["method"] = {"kind": "trees", "recipe": name}
     return f"# From the template {name!r}: put your own words and variables in.\n" + yaml.safe_dump(
         document, sort_keys=False, allow_unicode=True
     )
 
 
-def from_file(path: Path, target: str | None, patient: str | None, name: str) -> str:
+def from_file(path: Path, target: str | None, patient: str | None, name: str, method: str) -> str:
     """A manifest of a file's columns, with a remark beside each. Raises `StudyError` if the outcome cannot be told."""
     rows = table(path)
     aim = target or last_yes_no(rows)
@@ -80,7 +92,7 @@ def from_file(path: Path, target: str | None, patient: str | None, name: str) ->
     ]
     lines += ["variables:\n", *(variable(column, one) for column, one in seen.items())]
     task = propose.outcome_of(outcome, aim)
-    return "".join([*lines, f"outcome: {{task: {task['task']}, target: {json.dumps(aim)}}}\n", TAIL])
+    return "".join([*lines, f"outcome: {{task: {task['task']}, target: {json.dumps(aim)}}}\n", TREES if method == "trees" else TAIL, END])
 
 
 def variable(column: str, one: propose.Seen) -> str:
@@ -141,6 +153,7 @@ new = command(
     click.Option(["--data"], type=FILE, help="a file whose columns become the variables"),
     click.Option(["--target"], metavar="COLUMN", help="the outcome; else the last column that says yes or no"),
     click.Option(["--patient"], metavar="COLUMN", help="the column that names the patient"),
+    click.Option(["--method"], type=click.Choice(["averaging", "trees"]), default="averaging", help="how the model is trained"),
     click.Option(["--out"], metavar="FILE", type=click.Path(), default="study.yaml", show_default=True, help="the file to write"),
 )
 check = command("check", checked, click.Argument(["study"], type=FILE))

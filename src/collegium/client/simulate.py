@@ -122,8 +122,7 @@ def rows_of(name: str, source: Any, study: Study, patient: str) -> Table:
     file = isinstance(source, str | os.PathLike)
     found = files.read(Path(source), study, patient=patient) if file else table(source, patient=patient, name=f"site {name!r}")
     try:
-        if isinstance(study.method, Averaging):
-            found, _ = recipes.find(study.method.recipe).clean(study, found)
+        found, _ = recipes.clean(study, found)
         return quality.ready(found, study)
     except DataError as e:
         raise DataError(f"site {name!r}: {e}", hint=e.hint) from None

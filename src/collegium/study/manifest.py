@@ -96,6 +96,7 @@ class Trees(Part):
     """Gradient-boosted trees by summed histograms: the trees that all rows in one table would grow."""
 
     kind: Literal["trees"]
+    recipe: str = ""  # whose rules about rows and variables hold; none: all rows
     trees: int = Field(default=100, ge=1, le=10_000)  # steps, at most; each grows `parallel` trees (times the classes)
     depth: int = Field(default=4, ge=1, le=10)
     learning_rate: Decimal = Field(default=Decimal("0.1"), gt=0, le=1)
