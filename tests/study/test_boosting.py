@@ -54,6 +54,14 @@ def test_many_hospitals_grow_the_trees_of_one(outcome: str):
     assert float(figure.get("auroc", figure.get("concordance", {"value": figure.get("r2", figure.get("accuracy"))}))["value"]) > 0.55
 
 
+def test_masks_change_no_bit_of_a_tree():
+    chosen = study({**METHOD, "trees": 4, "depth": 2}, privacy={"epoch": 4})  # keys are made anew in the middle of it
+    plain, masked = (simulate(chosen, sites("binary"), pooled=False, secure=secure) for secure in (False, True))
+    for name, leaf in T.flatten(plain.trees).items():
+        np.testing.assert_array_equal(leaf, T.flatten(masked.trees)[name], err_msg=name)
+    assert masked.run["secure"]["rounds"] > 9
+
+
 def test_the_stages_are_what_an_outcome_needs():
     assert [s.name for s in plan.stages(study(METHOD))] == ["features", "bins", "fit", "compare"]
     assert [s.name for s in plan.stages(study(METHOD, "regression"))] == ["features", "bins", "outcome", "fit", "compare"]

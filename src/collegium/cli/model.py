@@ -1,5 +1,6 @@
 """`collegium model`: what came out of studies, read and used at the hospital; nothing is sent."""
 
+import json
 import textwrap
 from pathlib import Path
 
@@ -65,9 +66,9 @@ def exported(screen: Screen, folder: str, out: str) -> None:
     a category its place among the levels that are listed under `attributes`; its estimates are the model's.
     """
     from collegium.data import atomic
-    from collegium.models import predict, xgboost
+    from collegium.models import kept, predict, xgboost
 
-    complete(Path(folder))
+    kept.complete(Path(folder))
     model = predict.load(folder)
     found = json.dumps(xgboost.document(model), ensure_ascii=False)
     atomic.write(Path(out), [found.encode()])
