@@ -7,7 +7,7 @@ import xgboost
 from collegium import tree as T
 from collegium.algorithms.forest import Shape, margins
 from collegium.algorithms.splits import Rules
-from collegium.algorithms.trees import drawn, trees
+from collegium.algorithms.trees import drawn, known_by, trees
 from collegium.errors import RunError, StudyError
 from collegium.simulation.local import simulate
 from collegium.table import Table
@@ -112,13 +112,14 @@ def test_a_site_that_comes_and_goes_in_the_middle_of_a_tree_spoils_nothing(leave
 
 def test_shares_are_of_patients_by_name_in_whatever_column():
     who = np.array([f"p{k // 3}" for k in range(6000)])
-    chosen = drawn(Table({"x": np.zeros(6000)}, who), 0.3, (1, 2, 3))
+    known = known_by(Table({"x": np.zeros(6000)}, who))
+    chosen = drawn(known, 0.3, (1, 2, 3))
     assert abs(chosen.mean() - 0.3) < 0.03
     assert (chosen.reshape(-1, 3).all(1) | ~chosen.reshape(-1, 3).any(1)).all()
-    np.testing.assert_array_equal(chosen, drawn(Table({"x": np.zeros(6000)}, who.astype("U40")), 0.3, (1, 2, 3)))
-    other = drawn(Table({"x": np.zeros(6000)}, who), 0.3, (1, 2, 4))
+    np.testing.assert_array_equal(chosen, drawn(known_by(Table({"x": np.zeros(6000)}, who.astype("U40"))), 0.3, (1, 2, 3)))
+    other = drawn(known, 0.3, (1, 2, 4))
     assert 0.5 < (other == chosen).mean() < 0.7
-    assert drawn(Table({"x": np.zeros(0)}), 0.5, (1, 1, 1)).shape == (0,)
+    assert drawn(known_by(Table({"x": np.zeros(0)})), 0.5, (1, 1, 1)).shape == (0,)
 
 
 def test_estimates_rise_with_a_column_that_may_only_rise():

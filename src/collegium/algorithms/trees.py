@@ -105,6 +105,9 @@ def answer(
     part = np.where(known, part, HELD_OUT)
     x, step, phase = np.asarray(table["x"]), len(shared["trees"]["feature"]), int(shared["phase"])
     margin = caught_up(shared["trees"], x, memory)
+    kept: dict[str, Any] = {"margin": margin, "trees": np.array(step)}
+    if share < 1:  # names are read once, and not at every level
+        kept["who"] = memory["who"] if "who" in memory and len(memory["who"]) == len(x) else known_by(table)
     if phase == LOOK:
         mine = table.where(part == TRAINING)
         update["outcome"], update["rows"] = whole(loss.counted(mine)).sum(0), np.array(len(mine))
@@ -116,8 +119,11 @@ def answer(
         hazard = np.asarray(shared["hazard"])
         if int(shared["level"]) == 0:
             update["check"] = checked(loss, table.where(part == VALIDATION), margin[part == VALIDATION], hazard)
-        fill(update["sums"], loss, shared, table, part == TRAINING, margin, parallel, share, (seed, step))
-    return update, {"margin": margin, "trees": np.array(step)}
+        samples = np.tile(part == TRAINING, (parallel, 1))
+        for sample in range(parallel if share < 1 else 0):
+            samples[sample] &= drawn(kept["who"], share, (seed, step, sample))
+        fill(update["sums"], loss, shared, table, samples, margin)
+    return update, kept
 
 
 def silence(loss: Loss, slots: tuple[int, ...], bins: int) -> dict[str, Any]:
@@ -147,11 +153,8 @@ def checked(loss: Loss, rows: Table, margin: np.ndarray, hazard: np.ndarray) -> 
     return {"loss": whole(np.clip(loss.value(rows, margin, hazard), 0, STEEPEST), CHECK).sum(), "rows": np.array(len(rows))}
 
 
-def fill(
-    sums: np.ndarray, loss: Loss, shared: Tree, table: Table, mine: np.ndarray, margin: np.ndarray, parallel: int, share: float,
-    key: tuple[int, int],
-) -> None:  # fmt: skip
-    """Add up gradients, hessians and rows of each node that is asked, bin by bin."""
+def fill(sums: np.ndarray, loss: Loss, shared: Tree, table: Table, mine: np.ndarray, margin: np.ndarray) -> None:
+    """Add up gradients, hessians and rows of each node that is asked, bin by bin; `mine` are the rows of each sample."""
     if not mine.any():
         return
     x, growing = np.asarray(table["x"]), shared["growing"]
@@ -162,10 +165,8 @@ def fill(
         slot_of = np.full(2 * growing["feature"].shape[1] + 1, -1)
         slot_of[asked[asked >= 0]] = np.flatnonzero(asked >= 0)
         slot = slot_of[at]
-        chosen = mine & (slot >= 0)
-        if share < 1:
-            chosen &= drawn(table, share, (*key, tree % parallel))
-        output, use = tree // parallel, np.flatnonzero(np.asarray(shared["use"])[tree % parallel])
+        output, sample = divmod(tree, len(mine))
+        chosen, use = mine[sample] & (slot >= 0), np.flatnonzero(np.asarray(shared["use"])[sample])
         for first in range(0, int(chosen.sum()), CHUNK):
             rows = np.flatnonzero(chosen)[first : first + CHUNK]
             weights = [np.rint(part[rows, output] * UNIT) for part in found]
@@ -178,22 +179,22 @@ def fill(
                     sums[tree, :, starts[column] : starts[column + 1], what] += counted.astype(np.int64)
 
 
-def drawn(table: Table, share: float, key: tuple[int, ...]) -> np.ndarray:
-    """A share of the patients, drawn by name: wherever a patient's rows are, the same tree learns from them."""
+def known_by(table: Table) -> np.ndarray:
+    """A number for each row, the same for all of a patient, made of the name."""
     names = np.arange(len(table)).astype(str) if table.patient is None else np.asarray(table.patient).astype(str)
     letters = np.ascontiguousarray(names).view(np.uint32).reshape(len(names), names.itemsize // 4)
-    mixed = np.full(len(names), scatter(np.array(key, np.uint64)), np.uint64)
+    mixed = np.zeros(len(names), np.uint64)
     for letter in letters.T:
         mixed = np.where(letter > 0, mix(mixed ^ letter.astype(np.uint64)), mixed)  # a name reads the same in a wider column
-    return np.asarray(mix(mixed) < np.uint64(min(int(share * 2**64), 2**64 - 1)))
+    return mixed
 
 
-def scatter(key: np.ndarray) -> np.uint64:
-    """One number of several."""
-    out = np.zeros(1, np.uint64)
-    for part in key:
-        out = mix(out + part)
-    return np.uint64(out[0])
+def drawn(who: np.ndarray, share: float, key: tuple[int, ...]) -> np.ndarray:
+    """A share of the patients, drawn by name: wherever a patient's rows are, the same tree learns from them."""
+    salt = np.zeros(1, np.uint64)
+    for part in np.array(key, np.uint64):
+        salt = mix(salt + part)
+    return np.asarray(mix(np.asarray(who) ^ salt) < np.uint64(min(int(share * 2**64), 2**64 - 1)))
 
 
 def mix(x: np.ndarray) -> np.ndarray:
