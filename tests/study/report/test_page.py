@@ -177,6 +177,7 @@ def test_what_must_be_read_comes_before_the_figures(name):
 SECTIONS = {
     "averaging": ["comparison", "learning", "quality", "privacy", "cost", "method", "limits", "words"],
     "glm": ["comparison", "coefficients", "learning", "quality", "privacy", "cost", "method", "limits", "words"],
+    "trees": ["comparison", "importance", "learning", "quality", "privacy", "cost", "method", "limits", "words"],
     "statistics": ["description", "privacy", "cost", "method", "limits", "words"],
 }
 
