@@ -1,4 +1,4 @@
-"""Diabetes 130-US hospitals, heart failure only, as hospitals' tables: one row a stay, payers standing for hospitals.
+"""Diabetes 130-US hospitals, heart failure only or all stays, as hospitals' tables: one row a stay, payers standing for hospitals.
 
 Source: Strack et al. 2014, doi:10.1155/2014/781670; UCI data set 296, CC BY 4.0. No hospital is named in it; `payer_code` is a
 real administrative attribute that divides the patients unevenly, as hospitals do. Groups of fewer than 300 stays are joined.
@@ -75,10 +75,10 @@ WIDE = {  # categories of the wide study beside the recipe's
 }
 
 
-def stays(folder: Path) -> list[dict[str, str]]:
-    """Every stay with heart failure (ICD-9 428) among its three diagnoses, the deceased included."""
+def stays(folder: Path, everybody: bool = False) -> list[dict[str, str]]:
+    """Every stay with heart failure (ICD-9 428) among its three diagnoses, or with any; the deceased included."""
     with gzip.open(folder / "diabetic_data.csv.gz", "rt", newline="") as file:
-        return [row for row in csv.DictReader(file) if any(row[f"diag_{k}"].startswith("428") for k in (1, 2, 3))]
+        return [row for row in csv.DictReader(file) if everybody or any(row[f"diag_{k}"].startswith("428") for k in (1, 2, 3))]
 
 
 def organ(icd9: str) -> str:
@@ -103,9 +103,9 @@ def columns(rows: list[dict[str, str]], wide: bool) -> dict[str, Any]:
     return out
 
 
-def sites(folder: Path, study: Study, *, wide: bool = False) -> dict[str, Table]:
+def sites(folder: Path, study: Study, *, wide: bool = False, everybody: bool = False) -> dict[str, Table]:
     """Each payer's stays, cleaned by the recipe's rules, as the study's raw columns."""
-    rows = stays(folder)
+    rows = stays(folder, everybody)
     alive = Counter(row["payer_code"] for row in rows if row["discharge_disposition_id"] not in NEVER_BACK)
     payer = np.array([row["payer_code"] if alive[row["payer_code"]] >= FEWEST else "others" for row in rows])
     everything = Table(columns(rows, wide), np.array([row["patient_nbr"] for row in rows]))
@@ -116,9 +116,9 @@ def sites(folder: Path, study: Study, *, wide: bool = False) -> dict[str, Table]
     return out
 
 
-def widened(folder: Path, document: Mapping[str, Any]) -> dict[str, Any]:
+def widened(folder: Path, document: Mapping[str, Any], *, everybody: bool = False) -> dict[str, Any]:
     """The recipe's study with the data set's other columns: of each, the categories that ten or more stays have."""
-    values = columns(stays(folder), wide=True)
+    values = columns(stays(folder, everybody), wide=True)
     extra = {name: Counter(values[name].tolist()) for name in (*WIDE, "diagnosis_2", "diagnosis_3")}
     levels = {name: sorted(level for level, n in counts.items() if n >= 10) for name, counts in extra.items()}
     variables = {name: {"kind": "category", "categories": found, "required": False} for name, found in levels.items() if len(found) > 1}

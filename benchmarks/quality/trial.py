@@ -10,13 +10,14 @@ from collegium import recipes
 from collegium import tree as T
 from collegium.algorithms.averaging import Learner
 from collegium.algorithms.features import encode
+from collegium.algorithms.forest import codes
 from collegium.algorithms.glm import FAMILIES
 from collegium.algorithms.metrics import measure
 from collegium.algorithms.roc import interval, variance
 from collegium.simulation.local import Memory, walk
 from collegium.simulation.secure import Sums
-from collegium.study import manifest, plan
-from collegium.study.manifest import Averaging, Glm, Study
+from collegium.study import boosting, manifest, plan
+from collegium.study.manifest import Averaging, Glm, Study, Trees
 from collegium.table import Table
 
 Figure = tuple[float, float, float]  # value and its 95 % interval
@@ -33,6 +34,8 @@ class Model(NamedTuple):
         """What the model says of each row."""
         glm = isinstance(self.study.method, Glm)
         columns = [plan.column(name, self.study.variables[name]) for name in self.study.features]
+        if isinstance(self.study.method, Trees) and self.study.outcome:
+            return boosting.scores(self.results["fit"]["params"], codes(table, columns, self.results), self.study.outcome.task)
         x = encode(table, columns, self.results["features"], reference=glm)
         params = self.results["fit"]["params"]
         if isinstance(self.study.method, Glm):
@@ -76,7 +79,7 @@ def train(
     secure: bool = False,
 ) -> Model:
     """The study over these sites' rows, with given first weights; every sum under masks where it is `secure`."""
-    stages = plan.stages(study, None if isinstance(study.method, Glm) else learner(study))
+    stages = plan.stages(study, learner(study) if isinstance(study.method, Averaging) else None)
     stages = [stage for stage in stages if sheet or stage.name != "compare"]
     sums = Sums(manifest.digest(study), stages, [*sites]) if secure else None
     end, memory = walk(stages, sites, given={"first": {"params": first}} if first else {}, seed=study.seed, secure=sums)

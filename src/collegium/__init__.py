@@ -14,6 +14,8 @@ NAMES = {
     # researchers: try a study or a model on one machine, then run the study at the hospitals
     "CoxPH": "collegium.client.survival",
     "KaplanMeier": "collegium.client.survival",
+    "GradientBoostingClassifier": "collegium.client.estimators",
+    "GradientBoostingRegressor": "collegium.client.estimators",
     "LinearRegression": "collegium.client.estimators",
     "LogisticRegression": "collegium.client.estimators",
     "MLPClassifier": "collegium.client.estimators",
@@ -41,6 +43,8 @@ if TYPE_CHECKING:  # the same names for type checkers, which run nothing; a test
     from collegium.algorithms.optimizers import adaptive as adaptive
     from collegium.algorithms.optimizers import sgd as sgd
     from collegium.client.connect import connect as connect
+    from collegium.client.estimators import GradientBoostingClassifier as GradientBoostingClassifier
+    from collegium.client.estimators import GradientBoostingRegressor as GradientBoostingRegressor
     from collegium.client.estimators import LinearRegression as LinearRegression
     from collegium.client.estimators import LogisticRegression as LogisticRegression
     from collegium.client.estimators import MLPClassifier as MLPClassifier

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ def printed(*command: str | Path) -> str:
     return done.stdout
 
 
+@cache
 def measured(task: str, data: Path) -> list[dict[str, Any]]:
     out = printed(ROOT / "benchmarks" / "quality" / f"{task}.py", "--quick", "--json", "--data", data)
     return [json.loads(line) for line in out.splitlines()]
@@ -81,6 +83,20 @@ def test_readmission_is_as_good_as_pooled_rows_and_says_who_gains():
         assert len(gains) == 8
         assert all("better" in row["note"] for row in gains.values())
         assert "8 compared; together better at" in mine["gain, mean of hospitals"]["note"]
+
+
+def test_trees_of_all_admissions_are_the_pooled_ones_and_better_than_the_regression():
+    rows = measured("readmission", dataset("diabetes130").parent)
+    of = {(row["method"].split(",")[0], row["metric"]): row for row in rows if row["method"].endswith("all admissions, reference split")}
+    assert of["trees", "splits that differ from pooled"]["value"] == 0
+    assert of["trees", "largest difference of an estimate from pooled"]["value"] == 0
+    assert of["trees", "AUROC all"]["value"] >= 0.659
+    assert of["trees", "AUROC, heart failure first"]["value"] >= 0.600
+    assert of["trees", "AUROC all"]["value"] > of["regression", "AUROC all"]["value"]
+    for method in ("trees", "regression"):
+        assert abs(of[method, "AUROC all"]["value"] - of[method, "AUROC all"]["pooled"]) <= 0.001
+        assert 0.9 <= of[method, "calibration slope"]["value"] <= 1.1
+        assert "compared; together better at" in of[method, "gain, mean of hospitals"]["note"]
 
 
 def test_masks_change_no_digit_of_a_model():

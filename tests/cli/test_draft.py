@@ -32,6 +32,17 @@ def test_a_file_becomes_a_draft_that_can_be_run(rows: Path, tmp_path: Path):
     assert "note" in speak("study", "new", "--data", rows, "--target", "note", "--out", out, "--yes").err
 
 
+def test_a_draft_may_grow_trees(rows: Path, tmp_path: Path):
+    out = tmp_path / "trees.yaml"
+    assert speak("study", "new", "--data", rows, "--kind", "trees", "--out", out).code == 0
+    assert manifest.read(out.read_text()).method.kind == "trees"
+    assert speak("study", "new", "--template", "readmission", "--kind", "trees", "--out", out, "--yes").code == 0
+    method = manifest.read(out.read_text()).method
+    assert (method.kind, method.recipe) == ("trees", "readmission")
+    spoken = speak("study", "check", out, "--json").document["data"]
+    assert [(one["name"], one["rounds"]) for one in spoken["stages"]] == [("features", 2), ("bins", 3), ("fit", 401), ("compare", 2)]
+
+
 @pytest.mark.parametrize("template", ["tabular", "readmission"])
 def test_templates_can_be_checked(template: str, tmp_path: Path):
     out = tmp_path / "study.yaml"

@@ -42,6 +42,26 @@ def test_a_model_is_listed_read_and_used(model: Path):
     assert len(Path("scored.csv").read_text().splitlines()) == 5
 
 
+def test_boosted_trees_are_written_for_xgboost(model: Path):
+    age, sex = RNG.normal(60, 10, 300), np.where(np.arange(300) % 3 == 0, "F", "M")
+    rows = {"age": age, "sex": sex, "ill": (RNG.random(300) < 1 / (1 + np.exp(-(age - 60) / 6))).astype(float)}
+    variables = {**STUDY["variables"], "sex": {"kind": "category", "categories": ["F", "M"]}}
+    simulate({**STUDY, "variables": variables, "method": {"kind": "trees", "trees": 5}}, {"a": rows, "b": rows}).save(
+        model.parent / "trees"
+    )
+    spoken = speak("model", "export", model.parent / "trees", "--out", "trees.json", "--json")
+    assert spoken.code == 0, spoken.err
+    assert spoken.document["data"] == {"file": "trees.json", "categories": {"sex": ["F", "M", "other"]}}
+    assert json.loads(Path("trees.json").read_text())["learner"]["feature_names"] == ["age", "sex"]
+    assert "What it goes by" in speak("model", "show", model.parent / "trees").out
+    Path("new.csv").write_text("age,sex\n30,F\n90,M\n")
+    first, second = speak("model", "use", model.parent / "trees", "--data", "new.csv", "--json").document["data"]["rows"]
+    assert float(first["probability"]) < float(second["probability"])
+    refused = speak("model", "export", model)
+    assert refused.code == 2
+    assert "no boosted trees" in refused.err
+
+
 def test_a_headline_is_shortened_by_whole_words(model: Path):
     assert shortened("word " * 12 + "end") == "word " * 11 + "..."
     assert shortened("Nobody was held out.") == "Nobody was held out."

@@ -10,7 +10,15 @@ from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.utils.estimator_checks import check_estimator
 
 from collegium.client.arrays import InputError, columns, federation, matrix
-from collegium.client.estimators import LinearRegression, LogisticRegression, MLPClassifier, MLPRegressor, PoissonRegression
+from collegium.client.estimators import (
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    LinearRegression,
+    LogisticRegression,
+    MLPClassifier,
+    MLPRegressor,
+    PoissonRegression,
+)
 from collegium.errors import CollegiumError, DataError
 
 RNG = np.random.default_rng(5)
@@ -26,6 +34,8 @@ EXPECTED = {"check_array_api_input": "arrays of other libraries are not taken: a
         PoissonRegression(),
         MLPClassifier(rounds=5),
         MLPRegressor(rounds=5),
+        GradientBoostingClassifier(trees=20, least=5),
+        GradientBoostingRegressor(trees=20, least=5),
     ],
     ids=lambda one: type(one).__name__,
 )

@@ -17,6 +17,6 @@ def test_words_take_the_place_of_a_templates_however_many_lines_those_have(says:
 
 @pytest.mark.parametrize("name", draft.TEMPLATES)
 def test_each_template_can_be_run_under_other_words(name: str):
-    text = draft.worded(draft.worded(draft.from_template(name), "title", "Ours"), "purpose", "To see: it works")
+    text = draft.worded(draft.worded(draft.begun("averaging", name, "s.yaml"), "title", "Ours"), "purpose", "To see: it works")
     study = manifest.read(text)
     assert (study.title, study.purpose) == ("Ours", "To see: it works")

@@ -7,7 +7,15 @@ import statsmodels.api as sm
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 
-from collegium.client.estimators import LinearRegression, LogisticRegression, MLPClassifier, MLPRegressor, PoissonRegression
+from collegium.client.estimators import (
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    LinearRegression,
+    LogisticRegression,
+    MLPClassifier,
+    MLPRegressor,
+    PoissonRegression,
+)
 from collegium.errors import DataError, NotFound
 
 RNG = np.random.default_rng(7)
@@ -72,6 +80,28 @@ def test_a_network_learns_classes_and_numbers():
     assert model.score(FRAME[["age"]], kind) > 0.8
     assert MLPRegressor(rounds=15).fit(hospitals("age", "pressure", "sex", "dose"), y="dose").score(FRAME, "dose") > 0.8
     assert model.n_iter_ == 15
+
+
+def test_trees_learn_classes_and_numbers_and_say_what_they_go_by():
+    kind = np.select([AGE < 55, AGE < 65], ["young", "middle"], "old")
+    frame = FRAME[["age", "sex"]].assign(kind=kind)
+    model = GradientBoostingClassifier(trees=15, learning_rate=0.3).fit({"a": frame[:300], "b": frame[300:]}, y="kind")
+    assert model.predict_proba(frame).shape == (ROWS, 3)
+    assert model.score(frame, "kind") > 0.95
+    importance = dict(zip(model.feature_names_in_.tolist(), model.feature_importances_.tolist(), strict=True))
+    assert importance["age"] > 0.9
+    assert sum(importance.values()) == pytest.approx(1)
+    sites = hospitals("age", "pressure", "sex", "dose")
+    rising = GradientBoostingRegressor(monotone={"age": "up"}, patience=5).fit(sites, y="dose")
+    assert rising.score(FRAME, "dose") > 0.8
+    assert 0 < rising.n_estimators_ <= 100
+    said = rising.predict({"age": np.arange(30.0, 90.0), "pressure": np.full(60, 130.0), "sex": ["F"] * 60})
+    assert (np.diff(said) >= 0).all()
+    study = rising.study(sites, "dose")
+    assert study.method.monotone == {"age": "up"}
+    assert study.holding.validation == 1
+    missing = rising.predict({"age": [np.nan], "pressure": [130.0], "sex": ["F"]})
+    assert np.isfinite(missing).all()
 
 
 def test_it_lives_among_scikit_learn():

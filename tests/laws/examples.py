@@ -15,7 +15,7 @@ import numpy as np
 
 import collegium.algorithms
 from collegium.algorithms.algorithm import Algorithm
-from collegium.algorithms.features import Column, encoded, features
+from collegium.algorithms.features import Column, encoded, features, made, values
 from collegium.algorithms.glm import glm
 from collegium.algorithms.sketches import quantiles, sketch
 from collegium.algorithms.statistics import correlation, counts, crosstab, histograms, moments
@@ -92,10 +92,18 @@ def prepared(table: Table) -> Mapping[str, Any]:
     return {"features": stage.result(state)}
 
 
+PLAIN = (
+    {"features": "features"},
+    lambda table, found: np.nan_to_num(values(table, COLUMNS)),
+    lambda found: {"encoded": {"width": np.array(3)}},
+    lambda found: ["age", "platelets", "diabetic"],
+)
+
 EXAMPLES = [
     Example("features.features", features(COLUMNS), patients),
     Example("features.encoded", encoded(glm(ridge=0.1), COLUMNS), patients, "glm", given=prepared),
     Example("features.encoded", encoded(glm(), COLUMNS, reference=True), patients, "reference", given=prepared),
+    Example("features.made", made(glm(ridge=0.1), COLUMNS, *PLAIN), patients, "numbers as they are", given=prepared),
     Example("glm.glm", glm(family="gaussian", width=3), lambda rng: numbers(rng, "gaussian"), "gaussian"),
     Example("glm.glm", glm(family="binomial", width=3), numbers, "binomial"),
     Example("glm.glm", glm(family="poisson", width=3), lambda rng: numbers(rng, "poisson"), "poisson"),

@@ -24,7 +24,7 @@ names or free text; and two codes may share a bucket, which joins them as one ca
 import hashlib
 import re
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -277,31 +277,61 @@ def encoded(inner: Algorithm, columns: Sequence[Column], *, stage: str = "featur
     `inner.init` finds the width of `x` as `given["encoded"]["width"]`. The state holds the prepared tree under `features`
     and the inner state under `inner`. Where a message of `inner` says `x[3]`, the reader is told the column's name.
     """
-    ready = once(columns, reference)
 
-    def wrap(prepared: Tree, state: Tree) -> Tree:
-        out: dict[str, Any] = {"features": prepared, "inner": state}
+    def make(table: Table, found: Tree) -> np.ndarray:
+        return encode(table, columns, found["features"], reference=reference)
+
+    def called(found: Tree) -> list[str]:
+        return names(columns, found["features"], reference=reference)
+
+    def told(found: Tree) -> Tree:
+        return {"encoded": {"width": np.array(len(called(found)))}}
+
+    return made(inner, columns, {"features": stage}, make, told, called)
+
+
+def made(
+    inner: Algorithm,
+    columns: Sequence[Column],
+    stages: Mapping[str, str],
+    make: Callable[[Table, Tree], np.ndarray],
+    told: Callable[[Tree], Tree],
+    called: Callable[[Tree], Sequence[str]],
+) -> Algorithm:
+    """Run `inner` on a table whose raw columns have become one matrix `x`, by what earlier stages found.
+
+    `stages` says under which name the state holds the result of which stage; `make`, `told` (what `inner.init` is given besides)
+    and `called` (the columns of `x`, for messages) are functions of that part of the state.
+    """
+    ready = once(columns, make)
+
+    def wrap(found: Tree, state: Tree) -> Tree:
+        out: dict[str, Any] = {**found, "inner": state}
         return out | {"progress": state["progress"]} if "progress" in state else out
 
+    def kept(state: Tree) -> dict[str, Any]:
+        return {name: state[name] for name in stages}
+
     def init(given: Tree) -> Tree:
-        if stage not in given:
-            raise StudyError(f"{inner.name or 'this stage'} needs the result of a stage {stage!r} before it")
-        width = len(levels(columns, given[stage], reference=reference))
-        return wrap(given[stage], inner.init({**given, "encoded": {"width": np.array(width)}}))
+        for stage in stages.values():
+            if stage not in given:
+                raise StudyError(f"{inner.name or 'this stage'} needs the result of a stage {stage!r} before it")
+        found = {name: given[stage] for name, stage in stages.items()}
+        return wrap(found, inner.init({**given, **told(found)}))
 
     def local(shared: Tree, table: Table, memory: Tree) -> tuple[Tree, Tree]:
-        return inner.local(shared.get("inner", {}), ready(table, shared["features"]), memory)
+        return inner.local(shared.get("inner", {}), ready(table, kept(shared)), memory)
 
     def apply(state: Tree, total: Tree) -> Tree:
         try:
-            return wrap(state["features"], inner.apply(state.get("inner", {}), total))
+            return wrap(kept(state), inner.apply(state.get("inner", {}), total))
         except RunError as error:
-            called = names(columns, state["features"], reference=reference)
-            message = re.sub(r"x\[(\d+)\]", lambda found: repr(called[int(found[1])]), str(error))
+            known = called(kept(state))
+            message = re.sub(r"x\[(\d+)\]", lambda found: repr(known[int(found[1])]), str(error))
             raise RunError(message, hint=error.hint) from None
 
     def share(state: Tree) -> Tree:
-        return {"features": state["features"], "inner": inner.share(state.get("inner", {}))}
+        return {**kept(state), "inner": inner.share(state.get("inner", {}))}
 
     def result(state: Tree) -> Tree:
         return inner.result(state.get("inner", {}))
@@ -309,7 +339,7 @@ def encoded(inner: Algorithm, columns: Sequence[Column], *, stage: str = "featur
     return Algorithm(init, local, apply, lambda s: inner.done(s.get("inner", {})), share, result, inner.name)
 
 
-def once(columns: Sequence[Column], reference: bool) -> Callable[[Table, Tree], Table]:
+def once(columns: Sequence[Column], make: Callable[[Table, Tree], np.ndarray]) -> Callable[[Table, Tree], Table]:
     """Encoding that is done when a table and what it is prepared by first meet, and remembered as long as the table lives.
 
     A site meets the same table in every round, and encoding a large one takes longer than the round. The memory is not a
@@ -327,8 +357,8 @@ def once(columns: Sequence[Column], reference: bool) -> Callable[[Table, Tree], 
             return known[key][2]
         raw = {c.name for c in columns}
         rest = {name: column for name, column in table.columns.items() if name not in raw}
-        made = Table({**rest, "x": encode(table, columns, prepared, reference=reference)}, table.patient)
-        known[key] = (weakref.ref(table, lambda _: known.pop(key, None)), here, made)
-        return made
+        ready_made = Table({**rest, "x": make(table, prepared)}, table.patient)
+        known[key] = (weakref.ref(table, lambda _: known.pop(key, None)), here, ready_made)
+        return ready_made
 
     return ready

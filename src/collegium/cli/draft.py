@@ -5,13 +5,10 @@ from pathlib import Path
 import click
 
 from collegium.cli.shell import Screen, columns, command
-from collegium.client import draft, draft_survival
-from collegium.client.tables import table
+from collegium.client import draft
 from collegium.errors import ConflictError
 from collegium.study import manifest
 from collegium.words import words
-
-KINDS = ("averaging", "glm", "cox", "survival")
 
 
 def drafted(
@@ -25,12 +22,7 @@ def drafted(
     path = Path(out)
     if path.exists() and not screen.yes:
         raise ConflictError(f"{path} exists", hint="choose another --out, or add --yes to write over it")
-    if kind in ("cox", "survival"):
-        text = draft_survival.from_nothing(kind, path.name)
-        if data:
-            text = draft_survival.from_table(table(Path(data)), kind, target, time, patient, path.name)
-    else:
-        text = draft.from_file(Path(data), target, patient, path.name, kind) if data else draft.from_template(template, kind)
+    text = draft.begun(kind, template, path.name, Path(data) if data else None, target=target, time=time, patient=patient)
     manifest.read(text)  # a draft that could not be run would help nobody
     path.write_text(text)
     screen.show({"file": str(path), "manifest": text}, f"{path} is written. Read it, mend it, then: collegium study check {path}")
@@ -61,7 +53,7 @@ new = command(
     drafted,
     click.Option(["--template"], type=click.Choice(draft.TEMPLATES), default="tabular", help="the recipe to start from"),
     click.Option(
-        ["--kind"], type=click.Choice(KINDS), default="averaging", help="training, a regression, hazard ratios or survival curves"
+        ["--kind"], type=click.Choice(draft.KINDS), default="averaging", help="training, trees, a regression, hazard ratios or curves"
     ),
     click.Option(["--data"], type=FILE, help="a file whose columns become the variables"),
     click.Option(["--target"], metavar="COLUMN", help="the outcome or event; else the last column that says yes or no"),

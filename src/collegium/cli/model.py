@@ -1,5 +1,6 @@
 """`collegium model`: what came out of studies, read and used at the hospital; nothing is sent."""
 
+import json
 import textwrap
 from pathlib import Path
 
@@ -58,8 +59,37 @@ def used(screen: Screen, folder: str, data: str, patient: str, out: str | None) 
     screen.note("Research use only: not a medical device.")
 
 
+def exported(screen: Screen, folder: str, out: str) -> None:
+    """Write boosted trees in the JSON that XGBoost loads; nothing of XGBoost is needed here.
+
+    FOLDER holds the model. XGBoost is then given numbers as they are, 0 and 1 for no and yes, NaN where a value is missing, and for
+    a category its place among the levels that are listed under `attributes`; its estimates are the model's.
+    """
+    from collegium.data import atomic
+    from collegium.models import kept, predict, xgboost
+
+    kept.complete(Path(folder))
+    model = predict.load(folder)
+    found = json.dumps(xgboost.document(model), ensure_ascii=False)
+    atomic.write(Path(out), [found.encode()])
+    codes = {
+        name: xgboost.levels(model, name)
+        for name, one in model.study.variables.items()
+        if name in model.study.features and one.kind == "category"
+    }
+    said = "".join(f"\n  {name}: {', '.join(f'{at} = {level}' for at, level in enumerate(levels))}" for name, levels in codes.items())
+    screen.show({"file": out, "categories": codes}, f"{out} is written." + (f" Categories:{said}" if said else ""))
+    screen.note("Research use only: not a medical device.")
+
+
 list_models = command("list", listed, click.Argument(["folder"], type=FOLDER, default="."))
 show = command("show", shown, click.Argument(["folder"], type=FOLDER))
+export = command(
+    "export",
+    exported,
+    click.Argument(["folder"], type=FOLDER),
+    click.Option(["--out"], metavar="FILE", type=click.Path(), default="xgboost.json", show_default=True, help="the file to write"),
+)
 use = command(
     "use",
     used,

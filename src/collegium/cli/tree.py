@@ -75,11 +75,12 @@ STUDY = Branch(
 )
 MODEL = Branch(
     "model",
-    "Trained models: list, read, use on a file.",
+    "Trained models: list, read, use on a file, export.",
     {
         "list": Twig(f"{CLI}.model:list_models", "The models in a folder."),
         "show": Twig(f"{CLI}.model:show", "A model's card: what for, learned from whom, how good."),
         "use": Twig(f"{CLI}.model:use", "Estimate for the rows of a file; nothing is sent."),
+        "export": Twig(f"{CLI}.model:export", "Write boosted trees in the JSON that XGBoost loads."),
     },
 )
 LOG = Branch(

@@ -14,6 +14,7 @@ from collegium.study.manifest import Study
 from collegium.table import Table
 
 TEMPLATES = ("tabular", "readmission")
+KINDS = ("averaging", "trees", "glm", "cox", "survival")
 HEAD = """\
 # A study, as every hospital will read it. Mend it where it guesses wrongly, then: collegium study check {name}
 collegium: 1
@@ -27,6 +28,15 @@ method:
   errors: model              # or patient, or site: whose rows belong together
 sites: {{minimum: 3}}            # hospitals without which no run starts
 """
+TREES = """\
+method:
+  kind: trees                # boosted trees; averaging trains a network or a logistic regression
+  trees: 100                 # steps, at most; a step takes `depth` rounds
+  depth: 4
+  learning_rate: 0.1
+  patience: 10               # stop when the validation loss has not fallen for so many steps
+sites: {minimum: 3}            # hospitals without which no run starts
+"""
 TAIL = """\
 method:
   kind: averaging            # or glm: the exact fit with standard errors
@@ -38,13 +48,27 @@ sites: {minimum: 3}            # hospitals without which no run starts
 """
 
 
+def begun(
+    kind: str, template: str, name: str, file: Path | None = None, *, target: str | None = None, time: str | None = None,
+    patient: str | None = None,
+) -> str:  # fmt: skip
+    """A draft of this kind: of a file's columns, else of a template. Raises `StudyError`."""
+    from collegium.client import draft_survival  # local: it builds on this module
+
+    if kind in ("cox", "survival"):
+        return (
+            draft_survival.from_table(table(file), kind, target, time, patient, name) if file else draft_survival.from_nothing(kind, name)
+        )
+    return from_file(file, target, patient, name, kind) if file else from_template(template, kind)
+
+
 def from_template(name: str, kind: str = "averaging") -> str:
-    """A recipe's own manifest; an exact fit of the same variables for a `glm`."""
+    """A recipe's own manifest, with another method where one is asked for; the recipe's rules about rows stay."""
     from collegium import recipes  # local: it loads a training library
 
     document = {**recipes.find(name).template()}
-    if kind == "glm":
-        document["method"] = {"kind": "glm"}
+    if kind != "averaging":
+        document["method"] = {"kind": kind} | ({"recipe": name} if kind == "trees" else {})
     return f"# From the template {name!r}: put your own words and variables in.\n" + yaml.safe_dump(
         document, sort_keys=False, allow_unicode=True
     )
@@ -71,7 +95,8 @@ def from_file(path: Path, target: str | None, patient: str | None, name: str, ki
     ]
     lines += ["variables:\n", *(variable(column, one) for column, one in seen.items())]
     task = propose.outcome_of(outcome, aim)
-    tail = GLM.format(family="gaussian" if task["task"] == "regression" else "binomial") if kind == "glm" else TAIL
+    family = "gaussian" if task["task"] == "regression" else "binomial"
+    tail = {"glm": GLM.format(family=family), "trees": TREES}.get(kind, TAIL)
     return "".join([*lines, f"outcome: {{task: {task['task']}, target: {json.dumps(aim)}}}\n", tail])
 
 

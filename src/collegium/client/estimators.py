@@ -231,6 +231,57 @@ class MLPRegressor(Network, Estimator):
     """A number by a small neural network."""
 
 
+class Boosting:
+    """What the two kinds of boosted trees share: the trees that all rows in one table would grow, from summed histograms."""
+
+    def __init__(
+        self,
+        *,
+        trees: int = 100,
+        depth: int = 4,
+        learning_rate: float = 0.1,
+        parallel: int = 1,
+        bins: int = 32,
+        least: int = 20,
+        l2: float = 1.0,
+        rows: float = 1.0,
+        columns: float = 1.0,
+        patience: int = 0,
+        monotone: Mapping[str, str] | None = None,
+        held_out: int = 2,
+        seed: int = 1,
+    ) -> None:
+        self.trees, self.depth, self.learning_rate, self.parallel = trees, depth, learning_rate, parallel
+        self.bins, self.least, self.l2, self.rows, self.columns = bins, least, l2, rows, columns
+        self.patience, self.monotone, self.held_out, self.seed = patience, monotone, held_out, seed
+
+    def method(self) -> dict[str, Any]:
+        """The manifest's `method`."""
+        whole = {"trees": self.trees, "depth": self.depth, "parallel": self.parallel, "bins": self.bins, "least": self.least}
+        shares = {"learning_rate": str(self.learning_rate), "l2": str(self.l2), "rows": str(self.rows), "columns": str(self.columns)}
+        return {"kind": "trees", **whole, **shares, "patience": self.patience, "monotone": dict(self.monotone or {})}
+
+    def fields(self) -> dict[str, Any]:
+        """`held_out` tenths of the patients judge the model; one more tells when to stop, if `patience` asks for it."""
+        return {"held_out": {"test": self.held_out, "validation": 1 if self.patience else 0}, "seed": self.seed}
+
+    def settle(self, found: Results) -> None:
+        """`feature_importances_` in the order of `feature_names_in_`, and `n_estimators_`, the steps that were kept."""
+        self.params_, self.n_iter_ = found.params, int(found.trees["fit"]["rounds"])
+        shares = {name: share for name, share, _ in found.importance}
+        names: Any = getattr(self, "feature_names_in_", ())
+        self.feature_importances_ = np.array([shares.get(name, 0.0) for name in names])
+        self.n_estimators_ = len(found.params["feature"])
+
+
+class GradientBoostingClassifier(Boosting, Classifier):
+    """Two or more classes by boosted trees."""
+
+
+class GradientBoostingRegressor(Boosting, Estimator):
+    """A number by boosted trees."""
+
+
 def classes(whole: Table, y: str) -> np.ndarray:
     """The classes that the sites' rows hold, sorted."""
     values = np.asarray(whole[y])

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from collegium import tree as T
-from collegium.algorithms import compare, features
+from collegium.algorithms import compare, features, forest
 from collegium.algorithms.glm import Row, table_of
 from collegium.algorithms.metrics import METRICS, TASKS
 from collegium.errors import NotFound
 from collegium.study import manifest
-from collegium.study.manifest import Statistics, Study, Survival
+from collegium.study.manifest import Statistics, Study, Survival, Trees
 from collegium.study.plan import column
 
 if TYPE_CHECKING:
@@ -82,12 +82,21 @@ class Results:
     @property
     def encoded(self) -> list[str]:
         """What the model's inputs are called."""
+        if isinstance(self.study.method, Trees):
+            return [c.name for c in self.columns]
         return features.names(self.columns, self.trees["features"], reference=self.study.exact)
 
     @property
     def columns(self) -> list[features.Column]:
         """The variables that the model learns from."""
         return [column(name, self.study.variables[name]) for name in self.study.features]
+
+    @property
+    def importance(self) -> list[tuple[str, float, int]]:
+        """Of boosted trees, each variable's share of all that splits gained, and how often it was asked; the most important first."""
+        if not isinstance(self.study.method, Trees) or "fit" not in self.trees:
+            raise NotFound(f"method {self.study.method.kind!r} has no importance by gain", hint="`results.trees` holds what it found")
+        return forest.importance(self.columns, self.trees["fit"])
 
     @property
     def fitted(self) -> bool:
@@ -111,9 +120,9 @@ class Results:
     def model(self) -> "Model":
         """The trained model: `predict(table)`, `card`."""
         from collegium.models.card import card
-        from collegium.models.predict import Model
+        from collegium.models.predict import BESIDE, Model
 
-        trees = {"params": self.params, **{name: self.trees[name] for name in ("features", "outcome") if name in self.trees}}
+        trees = {"params": self.params, **{name: self.trees[name] for name in ("features", *BESIDE) if name in self.trees}}
         return Model(self.study, trees, card(self.study, self.trees, sites=self.sites, created=time.strftime("%d %B %Y"), first=self.first))
 
     @property
@@ -175,6 +184,7 @@ class Results:
             "sheet": [line._asdict() for line in self.sheet],
             "quality": plain(self.trees["compare"]["pooled"]) if "compare" in self.trees else {},
             "coefficients": [{**row._asdict(), "reference": row.reference} for row in self.coefficients] if self.fitted else [],
+            **({"importance": self.importance} if isinstance(self.study.method, Trees) and "fit" in self.trees else {}),
             "statistics": plain(self.trees) if self.study.method.kind in ("statistics", "survival") else {},
             "run": dict(self.run),
         }

@@ -28,7 +28,7 @@ from collegium.errors import CollegiumError, DataError, NotFound
 from collegium.simulation.local import walk
 from collegium.simulation.secure import Sums
 from collegium.study import manifest
-from collegium.study.manifest import Averaging, Study
+from collegium.study.manifest import Averaging, Study, Trees
 from collegium.study.plan import rows, stages
 from collegium.study.schema import HeldOut
 from collegium.table import Table
@@ -122,8 +122,7 @@ def rows_of(name: str, source: Any, study: Study, patient: str) -> Table:
     file = isinstance(source, str | os.PathLike)
     found = files.read(Path(source), study, patient=patient) if file else table(source, patient=patient, name=f"site {name!r}")
     try:
-        if isinstance(study.method, Averaging):
-            found, _ = recipes.find(study.method.recipe).clean(study, found)
+        found, _ = recipes.clean(study, found)
         return quality.ready(found, study)
     except DataError as e:
         raise DataError(f"site {name!r}: {e}", hint=e.hint) from None
@@ -189,7 +188,8 @@ def reach(study: Study, ready: Mapping[str, Table], given: Mapping[str, T.Tree])
     """
     plan = stages(study, learner(study))
     end, _ = walk([stage for stage in plan if stage.name != "compare"], {"pooled": together(ready.values())}, given=given, seed=study.seed)
-    short = study.model_copy(update={"method": study.method.model_copy(update={"rounds": 1})})
+    once = {"trees" if isinstance(study.method, Trees) else "rounds": 1}
+    short = study.model_copy(update={"method": study.method.model_copy(update=once)})
     judge = [stage for stage in stages(short, learner(short)) if stage.name == "compare"]
     _, memory = walk(judge, ready, given=end.results, seed=study.seed)
     lines = {name: kept["compare"].get("line", {}) for name, kept in memory.items()}

@@ -17,9 +17,10 @@ import numpy as np
 
 from collegium.algorithms.compare import Figure, sentence, sheet
 from collegium.algorithms.features import names, references
+from collegium.algorithms.forest import importance
 from collegium.algorithms.glm import table_of
 from collegium.algorithms.metrics import METRICS
-from collegium.study.manifest import Averaging, Cox, Glm, Study, digest
+from collegium.study.manifest import Averaging, Cox, Glm, Study, Trees, digest
 from collegium.study.plan import column
 from collegium.tree import Tree
 
@@ -56,6 +57,7 @@ def card(study: Study, results: Mapping[str, Tree], *, sites: int, created: str 
         "first_weights": first,
         "quality": quality(results),
         "coefficients": coefficients(study, results),
+        "importance": importances(study, results),
         "limits": limits(study, results, sites),
         "inputs": [entry(study, name) for name in study.features],
         "privacy": "Each hospital sent sums only; no row left it. No noise was added to the sums.",
@@ -68,6 +70,8 @@ def kind(study: Study) -> str:
     """What sort of model it is, in a few words."""
     if isinstance(study.method, Glm):
         return f"generalised linear model, {study.method.family}"
+    if isinstance(study.method, Trees):
+        return f"boosted trees of depth {study.method.depth} at most, grown from summed histograms"
     if isinstance(study.method, Cox):
         return f"proportional hazards (Cox), risk sets {'of all hospitals' if study.method.risk_sets == 'pooled' else 'of each hospital'}"
     if not isinstance(study.method, Averaging):
@@ -133,6 +137,14 @@ def coefficients(study: Study, results: Mapping[str, Tree]) -> list[dict[str, An
     return [{name: number(value) if isinstance(value, float) else value for name, value in row.items()} for row in found]
 
 
+def importances(study: Study, results: Mapping[str, Tree]) -> list[dict[str, Any]]:
+    """Which inputs boosted trees ask, and what each adds; none for other methods."""
+    if not isinstance(study.method, Trees) or "fit" not in results:
+        return []
+    found = importance([column(name, study.variables[name]) for name in study.features], results["fit"])
+    return [{"name": name, "share": number(share), "splits": splits} for name, share, splits in found]
+
+
 def limits(study: Study, results: Mapping[str, Tree], sites: int) -> list[str]:
     """What to know before use; what was not measured is said, never left blank."""
     out = [f"Learned at {sites} hospitals; nothing is known of others."] if sites else []
@@ -144,6 +156,8 @@ def limits(study: Study, results: Mapping[str, Tree], sites: int) -> list[str]:
         out.append(f"Whether predicted values come true (calibration): {NOT_MEASURED}.")
     if study.exact:
         out.append("It says nothing of a patient of whom an input is missing.")
+    elif isinstance(study.method, Trees):
+        out.append("A missing value goes the way that was best for training patients without one, which may be few.")
     else:
         out.append("A missing number counts as the mean of all hospitals' training patients.")
     return [*out, *(f"How good it is {what}: {NOT_MEASURED}." for what in UNKNOWN)]
@@ -185,6 +199,7 @@ def markdown(card: Mapping[str, Any]) -> str:
         figures(quality),
         "\n".join(f"- {name}: {said(value)}" for name, value in quality["more"].items()),
         coefficient_table(card["coefficients"]),
+        importance_table(card.get("importance", ())),
         "## Limits\n\n" + "\n".join(f"- {limit}" for limit in card["limits"]),
         "## Inputs\n\n" + grid(("input", "kind", "unit", "range or categories", "meaning"), [asked(one) for one in card["inputs"]]),
         f"## Privacy\n\n{card['privacy']}",
@@ -217,6 +232,12 @@ def coefficient_table(found: Sequence[Mapping[str, Any]]) -> str:
         between = interval([one["coef"], *ends]) if None not in ends else "reference" if one.get("reference") else ""
         shown.append((one["name"], said(one["coef"]), between, said(one["p"], "-"), said(one["ratio"], "-")))
     return "## Coefficients\n\n" + grid(("column", "coefficient", "95 % interval", "p", "ratio"), shown)
+
+
+def importance_table(found: Sequence[Mapping[str, Any]]) -> str:
+    """What the trees ask, the most important first."""
+    shown = [(one["name"], f"{100 * one['share']:.1f} %", str(one["splits"])) for one in found if one["splits"]]
+    return "## What it goes by\n\n" + grid(("input", "share of the gain", "splits"), shown) if shown else ""
 
 
 def asked(one: Mapping[str, Any]) -> tuple[str, ...]:

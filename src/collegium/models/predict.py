@@ -1,10 +1,11 @@
 """A trained model as a folder, and in use: at the hospital, on its own file, with nothing sent anywhere.
 
-    model.safetensors   the weights (`params/...`), how inputs are prepared (`features/...`), the outcome's scale if it has one
+    model.safetensors   the weights (`params/...`), how inputs are prepared (`features/...`, `bins/...`), the outcome's scale if it has one
     study.json          the manifest, canonical: what each input means, in which unit and range
     card.json, card.md  what the model is for, how good it is, what was not measured; and the digests of the files above
 
-Models whose layers the manifest describes, and exact fits (regressions, Cox's model), need NumPy only; others need their recipe.
+Models whose layers the manifest describes, boosted trees and exact fits (regressions, Cox's model) need NumPy only; others need
+their recipe.
 """
 
 import csv
@@ -22,17 +23,19 @@ from collegium import tree as T
 from collegium import wire
 from collegium.algorithms.columns import places, texts
 from collegium.algorithms.features import Column, encode, kept_places, measured, values
+from collegium.algorithms.forest import codes
 from collegium.algorithms.glm import FAMILIES
 from collegium.errors import DataError, FrameError, NotFound, StudyError
 from collegium.models.card import FORMAT, markdown
-from collegium.study import layers, manifest
-from collegium.study.manifest import Averaging, Cox, Glm, Study
+from collegium.study import boosting, layers, manifest
+from collegium.study.manifest import Averaging, Cox, Glm, Study, Trees
 from collegium.study.plan import column
 from collegium.study.schema import HeldOut
 from collegium.table import Table
 
 UNUSUAL = 4.0  # standard deviations from the training patients' mean
 MISSING, UNKNOWN, RARE = "is missing", "is not a known category", "was hardly or never seen in training"
+BESIDE = ("bins", "outcome")  # what a model needs besides `params` and `features`, where its study has it
 WEIGHTS, STUDY, CARD, PAGE = "model.safetensors", "study.json", "card.json", "card.md"
 
 
@@ -41,7 +44,7 @@ class Model:
     """A trained model, its study and its card."""
 
     study: Study
-    trees: T.Tree  # params, features, and outcome for a standardised one
+    trees: T.Tree  # params, features; bins for trees, outcome for a standardised one
     card: Mapping[str, Any]
 
     def predict(self, table: Table) -> np.ndarray:
@@ -54,23 +57,29 @@ class Model:
         """
         study, columns = self.study, inputs(self.study)
         table = listed(table, columns)
+        task = study.outcome.task if study.outcome else "regression"
+        if isinstance(study.method, Trees):
+            return self.unscaled(boosting.scores(self.trees["params"], codes(table, columns, self.trees), task), task)
         x = encode(table, columns, self.trees["features"], reference=study.exact)
         if isinstance(study.method, Glm | Cox):
             found = regression(study.method, self.trees["params"], x)
             lacking = np.any([missing(np.asarray(table[c.name])) | untaught(table, c, self.trees["features"]) for c in columns], axis=0)
             found[lacking] = np.nan
             return found
-        task = study.outcome.task if study.outcome else "regression"
         if layers.described(self.trees["params"]):
             found = layers.scores(layers.forward(self.trees["params"], x), task)
         else:
             from collegium import recipes  # here, because only such models need a training library
 
             found = recipes.learner(study).score(self.trees["params"], Table({"x": x}))
-        if task == "regression":
-            scale = self.trees["outcome"]["numbers"]
-            found = found * float(np.asarray(scale["sd"])[0]) + float(np.asarray(scale["mean"])[0])
-        return found
+        return self.unscaled(found, task)
+
+    def unscaled(self, found: np.ndarray, task: str) -> np.ndarray:
+        """The answers in the outcome's own unit: what was trained on had mean 0 and spread 1."""
+        if task != "regression":
+            return found
+        scale = self.trees["outcome"]["numbers"]
+        return found * float(np.asarray(scale["sd"])[0]) + float(np.asarray(scale["mean"])[0])
 
     def notes(self, table: Table, given: Table | None = None) -> list[str]:
         """For each row, in what it is unlike the patients the model learned from; "" if in nothing.
@@ -94,7 +103,7 @@ class Model:
             yield Remark(c.name, "is out of range" if c.kind == "number" else UNKNOWN, dropped)
             if c.kind == "category":
                 yield Remark(c.name, RARE, ~lost & (kept_places(table, c, prepared) == -2))
-        if getattr(self.study.method, "standardise", False):
+        if getattr(self.study.method, "standardise", isinstance(self.study.method, Trees)):
             for c, x, mean, sd in zip(measured(columns), values(table, columns).T, *scales(prepared), strict=True):
                 yield Remark(c.name, "is unusual", np.abs(x - mean) > (UNUSUAL * sd if c.kind == "number" else np.inf))
 
@@ -169,7 +178,7 @@ def save(folder: str | Path, study: Study, results: Mapping[str, T.Tree], card: 
     if "features" not in results or "params" not in results.get("fit", {}):
         raise StudyError(f"the run of {study.title!r} has no model: it has {', '.join(sorted(results)) or 'no results'}")
     trees: dict[str, Any] = {"params": results["fit"]["params"], "features": results["features"]}
-    trees |= {"outcome": results["outcome"]} if "outcome" in results else {}
+    trees |= {name: results[name] for name in BESIDE if name in results}
     about = {"format": str(FORMAT), "kind": "collegium model", "study": manifest.digest(study)}
     files = {WEIGHTS: b"".join(bytes(piece) for piece in wire.encode(trees, about)), STUDY: manifest.signed(study)}
     digests = {name: "sha256:" + hashlib.sha256(raw).hexdigest() for name, raw in files.items()}
@@ -248,7 +257,7 @@ def to_ask(study: Study) -> Study:
 def answers(model: Model, found: np.ndarray) -> dict[str, list[Any]]:
     """The model's answers under names that people read, four digits of a probability and six of a value."""
     outcome = model.study.outcome
-    task = outcome.task if outcome and isinstance(model.study.method, Averaging) else ""
+    task = outcome.task if outcome and isinstance(model.study.method, Averaging | Trees) else ""
     if outcome and isinstance(model.study.method, Cox):
         if found.ndim == 1:
             return {"relative hazard": shown(found, 4)}

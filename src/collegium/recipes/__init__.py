@@ -12,6 +12,7 @@ from types import ModuleType
 from collegium.algorithms.averaging import Learner
 from collegium.errors import StudyError
 from collegium.study.manifest import Averaging, Study
+from collegium.table import Table
 
 # A manifest names a recipe and never brings one: what is not in this table does not run.
 RECIPES = {
@@ -27,6 +28,15 @@ def find(name: str) -> ModuleType:
             f"there is no recipe {name!r}; installed are {', '.join(sorted(RECIPES))}", hint="mend method.recipe in the manifest"
         )
     return import_module(RECIPES[name])
+
+
+def clean(study: Study, table: Table) -> tuple[Table, dict[str, int]]:
+    """The rows that the study's recipe is about, and how many it left out for each reason; all rows where it names none.
+
+    For the raw table, before checks. Raises `StudyError` for an unknown recipe, or a study that breaks its rules.
+    """
+    name = getattr(study.method, "recipe", "")
+    return find(name).clean(study, table) if name else (table, {})
 
 
 def learner(study: Study) -> Learner:

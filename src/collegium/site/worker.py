@@ -141,8 +141,8 @@ def ready(study: Study, home: Path, name: str) -> Table:
     """The rows of a named table that the study may use: read, cleaned by its recipe, checked."""
     source = room("data.registry").find(home, name)
     table = source.read(study)
-    if isinstance(study.method, Averaging):
-        table, _ = room("recipes").find(study.method.recipe).clean(study, table)
+    if getattr(study.method, "recipe", ""):
+        table, _ = room("recipes").clean(study, table)
     try:
         out: Table = room("data.quality").ready(table, study)
     except DataError as e:

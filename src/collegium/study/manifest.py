@@ -90,6 +90,30 @@ class Glm(Part):
     standardise: bool = False
 
 
+Share = Annotated[Decimal, Field(gt=0, le=1)]
+
+
+class Trees(Part):
+    """Gradient-boosted trees by summed histograms: the trees that all rows in one table would grow."""
+
+    kind: Literal["trees"]
+    recipe: str = ""  # whose rules about rows and variables hold; none: all rows
+    trees: int = Field(default=100, ge=1, le=10_000)  # steps, at most; each grows `parallel` trees (times the classes)
+    depth: int = Field(default=4, ge=1, le=10)
+    learning_rate: Decimal = Field(default=Decimal("0.1"), gt=0, le=1)
+    parallel: int = Field(default=1, ge=1, le=64)
+    bins: int = Field(default=32, ge=2, le=1024)
+    least: int = Field(default=20, ge=1)  # patients in a bin, rows in a leaf
+    hessian: Decimal = Field(default=Decimal("1"), ge=0)
+    l2: Decimal = Field(default=Decimal("1"), ge=0)
+    gain: Decimal = Field(default=Decimal("0"), ge=0)
+    smooth: Decimal = Field(default=Decimal("10"), ge=0)
+    rows: Share = Decimal("1")
+    columns: Share = Decimal("1")
+    patience: int = Field(default=10, ge=0)
+    monotone: dict[str, Literal["up", "down"]] = Field(default_factory=dict)
+
+
 class Cox(Part):
     """Proportional hazards: hazard ratios with standard errors, exact, by Newton steps on sums.
 
@@ -161,7 +185,7 @@ class Study(Part):
     patient: str = ""  # the column that names the patient; without it each row is a patient
     variables: dict[str, Variable] = Field(min_length=1)
     outcome: Outcome | None = None
-    method: Annotated[Averaging | Glm | Cox | Survival | Statistics, Field(discriminator="kind")]
+    method: Annotated[Averaging | Glm | Trees | Cox | Survival | Statistics, Field(discriminator="kind")]
     held_out: HeldOut | None = None  # not given: two tenths of the patients, or none where a fit is to describe all of them
     sites: Sites = Sites()
     privacy: Privacy = Privacy()
@@ -192,6 +216,13 @@ class Study(Part):
             )
         if not self.features and not isinstance(self.method, Survival | Statistics):
             raise ValueError("no variable is left to learn from: every variable is the outcome")
+        return self
+
+    @model_validator(mode="after")
+    def ordered(self) -> "Study":
+        for name in self.method.monotone if isinstance(self.method, Trees) else ():
+            if name not in self.features or self.variables[name].kind == "category":
+                raise ValueError(f"monotone names {name!r}, which is no number or yes/no to learn from")
         return self
 
     def timed(self, method: Cox | Survival) -> None:
@@ -236,7 +267,7 @@ class Study(Part):
     @property
     def holding(self) -> HeldOut:
         """Who is held out."""
-        return self.held_out or (HeldOut() if isinstance(self.method, Averaging) else HeldOut(test=0, validation=0))
+        return self.held_out or (HeldOut() if isinstance(self.method, Averaging | Trees) else HeldOut(test=0, validation=0))
 
     @property
     def secure(self) -> bool:

@@ -28,6 +28,8 @@ from collegium.study.plan import stages
 STEPS = {
     "features": "Prepare the variables",
     "outcome": "Prepare the outcome",
+    "bins": "Find the bins",
+    "times": "Find the times",
     "fit": "Fit the model",
     "compare": "Compare and test",
     "counts": "Count",
@@ -45,6 +47,11 @@ SENT = {
     "outcome": "the same for the outcome: count, sum, and squares around the common mean",
     "averaging": "how much each number of the model changed in training, times rows; rows, steps, the error on the checking patients",
     "glm": "sums over patients: slope and curvature of the likelihood for each variable and each pair, and the likelihood",
+    "bins": "for each number: how many patients lie between limits, first coarse and then finer ones",
+    "times": "how many patients are followed up until when, between limits",
+    "trees": "for each part of a growing tree, and each bin of each variable: how many rows, and the sums of their gradients and hessians,"
+    " which say which way estimates are wrong and how surely; a bin of a small part may hold few rows. Once the outcomes; for each tree"
+    " also the error on the checking patients",
     "cox": "sums over patients at risk in the hospital: slope and curvature of the partial likelihood; then, by interval of time, how many "
     "leave and the sum of their relative risks",
     "pooled": "for each interval of time: how many leave it and how many with the event, the sums of their relative risks, and of these "
@@ -147,6 +154,8 @@ def sizes(run: Run) -> tuple[tuple[Array, ...], int, int, int]:
 def fullest(study: Study, stage: Stage, state: T.Tree) -> Any:
     """What later stages are given, as if every category were frequent, and every variable sometimes missing where it may be."""
     result = stage.algorithm.result(state)
+    if stage.name == "bins":
+        return {**result, "count": np.full_like(result["count"], result["edges"].shape[1])}
     if stage.name not in ("features", "outcome"):
         return result
     gaps = not study.exact  # which leaves rows with a gap out

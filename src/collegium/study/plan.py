@@ -26,8 +26,9 @@ from collegium.algorithms.survival import survival
 from collegium.algorithms.timegrid import FEWEST, timegrid
 from collegium.engine.run import Stage
 from collegium.errors import DataError, StudyError
-from collegium.study import layers, warm
-from collegium.study.manifest import Averaging, Cox, Glm, Server, Statistics, Study, Survival, levels
+from collegium.study import boosting, layers, warm
+from collegium.study.manifest import Averaging, Cox, Glm, Server, Statistics, Study, Survival, Trees, levels
+from collegium.study.outcomes import standardised
 from collegium.study.schema import Variable
 from collegium.table import Table
 
@@ -39,6 +40,9 @@ def stages(study: Study, learner: Learner | None = None) -> list[Stage]:
             return trained(study, study.method, learner or nowhere())
         case Glm():
             return fitted(study, study.method)
+        case Trees():
+            columns = [column(name, study.variables[name]) for name in study.features]
+            return boosting.stages(study, study.method, columns, like(study))
         case Cox():
             return hazards(study, study.method)
         case Survival() as how:
@@ -224,32 +228,6 @@ def unscaled(prepare: Algorithm) -> Algorithm:
         return {**found, "numbers": {**numbers, "mean": np.zeros_like(numbers["mean"]), "sd": np.ones_like(numbers["sd"])}}
 
     return prepare._replace(result=result)
-
-
-def standardised(inner: Algorithm, stage: str = "outcome") -> Algorithm:
-    """Run `inner` on an outcome with mean 0 and spread 1: a learning rate then fits any unit. Its state is under `inner`."""
-
-    def wrap(scale: T.Tree, state: T.Tree) -> T.Tree:
-        out: dict[str, Any] = {"scale": scale, "inner": state}
-        return out | ({"progress": state["progress"]} if "progress" in state else {})
-
-    def init(given: T.Tree) -> T.Tree:
-        numbers = given[stage]["numbers"]
-        return wrap({"mean": numbers["mean"][0], "sd": numbers["sd"][0]}, inner.init(given))
-
-    def local(shared: T.Tree, table: Table, memory: T.Tree) -> tuple[T.Tree, T.Tree]:
-        y = (np.asarray(table["y"], np.float64) - shared["scale"]["mean"]) / shared["scale"]["sd"]
-        return inner.local(shared["inner"], table.with_columns(y=y), memory)
-
-    return Algorithm(
-        init,
-        local,
-        lambda state, total: wrap(state["scale"], inner.apply(state["inner"], total)),
-        lambda state: inner.done(state["inner"]),
-        lambda state: {"scale": state["scale"], "inner": inner.share(state["inner"])},
-        lambda state: inner.result(state["inner"]),
-        inner.name,
-    )
 
 
 def nowhere() -> Learner:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from collegium.client import console
+from collegium.client import console, draft
 from collegium.client.console import drafts, runs, today
 from collegium.client.network import Network
 from collegium.study import manifest
@@ -114,7 +114,11 @@ def test_a_draft_that_cannot_be_made_says_why(browser: Browser, sites: list[Path
 def test_a_template_becomes_a_draft(browser: Browser, sites: list[Path]):
     text = manifested(browser.send("/new", title="Mine", purpose="Ours", template="readmission").text)
     assert manifest.read(text).title == "Mine"
-    assert "templates" in drafts.blank(Network.__new__(Network), None).facts  # type: ignore[arg-type]
+    assert manifest.read(manifested(browser.send("/new", title="Mine", purpose="Ours", kind="cox").text)).method.kind == "cox"
+
+
+def test_every_kind_of_answer_can_be_chosen_in_words():
+    assert set(drafts.KINDS) == set(draft.KINDS)
 
 
 def test_a_run_is_followed_paused_resumed_and_stopped(browser: Browser, sites: list[Path], hub: Federation):

@@ -155,6 +155,10 @@ def poisson() -> Record:
     return walked(study({"kind": "glm", "family": "poisson"}), four())
 
 
+def trees() -> Record:
+    return walked(study({"kind": "trees", "trees": 12, "depth": 3}), four())
+
+
 def statistics() -> Record:
     method = {"kind": "statistics", "cross": [["sex", "ward"]], "correlations": True}
     return walked(study(method), four(), seconds=12.5)
@@ -258,7 +262,7 @@ def empty_statistics() -> Record:
 RUNS = {
     one.__name__: one
     for one in (
-        binary, simulated, regression, multiclass, logistic, linear, poisson, statistics, one_class, nobody_held_out, tiny,
+        binary, simulated, regression, multiclass, logistic, linear, poisson, trees, statistics, one_class, nobody_held_out, tiny,
         cox, cox_by_site, curves, one_curve, clustered, stopped, never_begun, resting, empty, empty_glm, empty_statistics,
         empty_curves, empty_cox,
     )

@@ -179,6 +179,7 @@ SECTIONS = {
     "glm": ["comparison", "coefficients", "learning", "quality", "privacy", "cost", "method", "limits", "words"],
     "cox": ["coefficients", "comparison", "learning", "quality", "privacy", "cost", "method", "limits", "words"],
     "survival": ["survival", "privacy", "cost", "method", "limits", "words"],
+    "trees": ["comparison", "importance", "learning", "quality", "privacy", "cost", "method", "limits", "words"],
     "statistics": ["description", "privacy", "cost", "method", "limits", "words"],
 }
 

@@ -12,22 +12,27 @@ from collegium.study.plan import stages
 from collegium.web.app import Ask, Go, Shown
 from collegium.words import words
 
+KINDS = {
+    "averaging": "A score, by training in rounds: a regression or a network", "trees": "A score, by boosted trees",
+    "glm": "What goes with the outcome: a regression with standard errors", "cox": "What goes with the time until an event: hazard ratios",
+    "survival": "Who lives longer: survival curves and their comparison",
+}  # fmt: skip
+
 
 def blank(network: Network, ask: Ask) -> Shown:
     """Where a draft begins: a template, or the columns of a file."""
-    return Shown("new.html", {"templates": draft.TEMPLATES, "form": {}})
+    return Shown("new.html", {"templates": draft.TEMPLATES, "kinds": KINDS})
 
 
 def drafted(network: Network, ask: Ask) -> Shown:
     """A draft of a template or of a file's columns, to be read and mended."""
     file, form = ask.form.get("file", "").strip(), ask.form
-    if file:
-        path = Path(file).expanduser()
-        if not path.is_file():
-            raise DataError(f"there is no file {file[:200]!r} on this machine", hint="go back and check its path")
-        text = draft.from_file(path, form.get("target", "").strip() or None, form.get("patient", "").strip() or None, "study.yaml")
-    else:
-        text = draft.from_template(form.get("template") or draft.TEMPLATES[0])
+    path = Path(file).expanduser() if file else None
+    if path and not path.is_file():
+        raise DataError(f"there is no file {file[:200]!r} on this machine", hint="go back and check its path")
+    columns = {name: form.get(name, "").strip() or None for name in ("target", "time", "patient")}
+    kind, template = form.get("kind") or draft.KINDS[0], form.get("template") or draft.TEMPLATES[0]
+    text = draft.begun(kind, template, "study.yaml", path, **columns)
     for name in ("title", "purpose"):
         if given := " ".join(form.get(name, "").split()):
             text = draft.worded(text, name, given)

@@ -10,7 +10,7 @@ import numpy as np
 from collegium.algorithms.compare import Figure, Line, sheet
 from collegium.algorithms.metrics import METRICS, TASKS
 from collegium.charts import Markup, Table
-from collegium.study.manifest import Averaging, Cox, Glm, Statistics, Study, Survival
+from collegium.study.manifest import Averaging, Cox, Glm, Statistics, Study, Survival, Trees
 from collegium.tree import Tree
 
 WIDE, HALF, NARROW = 936, 452, 340  # pixels of a chart: alone in its row, two in a row, on a telephone
@@ -173,7 +173,7 @@ class Record(NamedTuple):
         return None if found is None else int(found)
 
     @property
-    def method(self) -> Averaging | Glm | Cox | Survival | Statistics:
+    def method(self) -> Averaging | Glm | Trees | Cox | Survival | Statistics:
         """How the study computes."""
         return self.study.method
 

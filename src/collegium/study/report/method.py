@@ -5,7 +5,7 @@ from importlib.metadata import version
 
 from collegium.algorithms.compare import REASONS
 from collegium.study import manifest
-from collegium.study.manifest import Averaging, Cox, Glm, Survival
+from collegium.study.manifest import Averaging, Cox, Glm, Survival, Trees
 from collegium.study.report.document import NOT_MEASURED, Folded, Grid, Pairs, Points, Record, Section, real
 from collegium.study.report.paper import paper
 from collegium.study.report.spoken import counted, lasting, listed, number, share
@@ -87,6 +87,8 @@ def in_words(record: Record) -> str:
             pulled = f", pulled towards the joint model (FedProx, mu {m.mu})" if m.mu else ""
             scaled = ", normalised by steps (FedNova)" if m.normalise else ""
             return f"Federated averaging of recipe “{m.recipe}”, {layers}: averaged by rows{pulled}{scaled}."
+        case Trees() as m:
+            return boosted(m)
         case Glm() as m:
             ridge = f" with a ridge of {m.ridge}" if m.ridge else ""
             return f"{FAMILIES[m.family].capitalize()}{ridge} by Newton steps on sums: the fit that all rows in one table would give."
@@ -96,6 +98,18 @@ def in_words(record: Record) -> str:
         case Survival():
             return "Kaplan-Meier curves and log-rank test from counts on a time grid: those of all rows in one table."
     return "Counts and sums over all hospitals. Every row is described, and none is held out."
+
+
+def boosted(m: Trees) -> str:
+    """Boosted trees in a sentence."""
+    many = f"{m.trees} steps of {m.parallel} trees side by side" if m.parallel > 1 else f"{m.trees} trees"
+    part = [f"{share} of the {what}" for share, what in ((m.rows, "patients"), (m.columns, "variables")) if share < 1]
+    some = f", each on {' and '.join(part)}" if part else ""
+    held = [f"{name} may only {'raise' if way == 'up' else 'lower'} the estimate" for name, way in m.monotone.items()]
+    return (
+        f"Boosted trees, at most {many} of depth {m.depth}, learning rate {m.learning_rate}{some}, by sums over bins: the trees that all "
+        f"rows in one table would grow.{f' A rise of {listed(held)}.' if held else ''}"
+    )
 
 
 def held_out(record: Record) -> str:
@@ -178,6 +192,8 @@ def trained(record: Record) -> Iterator[str]:
         yield "A coefficient is an association, not a cause; rows with a missing value were left out, which can shift it."
     if not record.quality:
         yield "Nothing is known about patients it never saw: quality on held-out patients is not measured."
+    if isinstance(record.method, Trees):
+        yield "Sums of a small part of a tree may be of few patients; secure sums hide whose they are, and not that they are few."
     yield "Intervals count patients as independent, and hold for these hospitals, not for hospitals at large."
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from collegium.algorithms.compare import Figure
 from collegium.charts import Markup, element, figure, written
 from collegium.study import manifest
-from collegium.study.manifest import Cox, Glm, Statistics, Study, Survival
+from collegium.study.manifest import Cox, Glm, Statistics, Study, Survival, Trees
 from collegium.study.report.cells import HIDDEN
 from collegium.study.report.coefficients import coefficients
 from collegium.study.report.comparison import comparison, headline
@@ -26,6 +26,7 @@ from collegium.study.report.description import description
 from collegium.study.report.document import NOT_MEASURED, NOTHING, Block, Drawing, Folded, Grid, Pairs, Points, Record, Say, Section
 from collegium.study.report.followed import baseline, followed
 from collegium.study.report.happened import happened
+from collegium.study.report.importance import what_it_goes_by
 from collegium.study.report.method import glossary, limits, method
 from collegium.study.report.privacy import cost, privacy
 from collegium.study.report.quality import learning, quality
@@ -90,6 +91,8 @@ def sections(record: Record) -> list[Section]:
             first = [found._replace(blocks=[*found.blocks, *baseline(record, how)]), comparison(record), learning(record), quality(record)]
         case Glm() as how:
             first = [comparison(record), coefficients(record, how), learning(record), quality(record)]
+        case Trees() as how:
+            first = [comparison(record), what_it_goes_by(record, how), learning(record), quality(record)]
         case _:
             first = [comparison(record), learning(record), quality(record)]
     return [*happened(record), *first, privacy(record), cost(record), method(record), limits(record), glossary(record)]
