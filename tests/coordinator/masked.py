@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ WANTS = {"secure_aggregation": "auto", "because": "", "curious": False, "epoch":
 
 
 class Hospital(Site):
-    """A site whose vectors are masked. `obeys(message)` may say no: it then refuses what it is told."""
+    """A site whose vectors are masked. `obeys(message)` may say no: it then refuses what it is told; kinds of it are in `refuses`."""
 
     wait_s = 2  # how long a call for work waits
+    refuses: Collection[str] = ()
 
     def open(self, folder: Path, manifest: dict[str, Any], study: str, pins: dict[str, str]) -> None:
         """Begin to take part in a study."""
@@ -36,7 +37,7 @@ class Hospital(Site):
         self.sums.close()
 
     def obeys(self, said: dict[str, Any]) -> bool:
-        return True
+        return said.get("kind") not in self.refuses
 
     def spoilt(self, said: dict[str, Any]) -> dict[str, Any]:
         """A message on its way out."""

@@ -31,7 +31,7 @@ async def test_a_sum_is_that_of_those_who_answered_and_who_dropped_out_comes_bac
         live = world.app.runs.live[run]
         await stepped(run, hospitals, lambda: live.round is not None)
         await stepped(run, [elgin], lambda: not uploads or live.round.answered == {"elgin"})
-        await stepped(run, others, lambda: live.secure.phase == "sign" or len(live.round.answered) == 4)
+        await stepped(run, others, lambda: live.secure.each[0].phase == "sign" or len(live.round.answered) == 4)
         if not uploads:
             clock.now += 61
             world.app.runs.tick()
@@ -99,10 +99,10 @@ async def test_what_is_out_of_turn_changes_nothing(tmp_path: Path):
         await stepped(run, others, lambda: live.place.stage == 1 and live.round is not None)
 
         def state() -> Any:
-            return world.app.means.store.read(lambda c: records.secure_rows(c, run)), live.place, dict(live.reasons)
+            return world.app.means.store.read(lambda c: records.secure_rows(c, run).get(0, {})), live.place, dict(live.reasons)
 
         before, told = state(), await world.told(run)
-        epoch = live.secure.machine.stand.epoch
+        epoch = live.secure.each[0].machine.stand.epoch
         wrong = [
             {"kind": "nothing"}, "text", 7, {"kind": "refuse"}, {"kind": "refuse", "says": 3}, {"kind": "done", "epoch": epoch, "index": 0},
             {"kind": "upload", "epoch": epoch + 1, "index": 0, "digest": "11" * 32}, {"kind": "ready", "epoch": epoch - 1},
@@ -167,11 +167,11 @@ async def test_of_several_starts_of_a_study_at_one_moment_one_counts(tmp_path: P
 
 
 def stands(live: Live, phase: str) -> bool:
-    return live.secure is not None and live.secure.phase == phase
+    return live.secure is not None and live.secure.each[0].phase == phase
 
 
 def said(live: Live, kind: str, names: set[str]) -> bool:
-    return live.secure is not None and set(live.secure.machine.who(kind)) == names
+    return live.secure is not None and set(live.secure.each[0].machine.who(kind)) == names
 
 
 @in_loop

@@ -6,7 +6,6 @@ import pytest
 import collegium
 from collegium import tree as T
 from collegium.errors import StudyError
-from collegium.privacy import secagg
 
 STUDY = {
     "title": "Age", "purpose": "A test.", "method": {"kind": "glm"}, "held_out": {"test": 3}, "sites": {"minimum": 1},
@@ -58,10 +57,10 @@ def test_keys_are_made_anew_when_an_epoch_has_used_them(monkeypatch):
     assert spent["rounds"] > 4
 
 
-def test_more_sites_than_one_sum_takes_are_summed_by_cohorts(monkeypatch):
-    monkeypatch.setattr(secagg, "LARGEST", 6)
-    monkeypatch.setattr(secagg.cohorts, "__kwdefaults__", {"usual": 4})
-    assert both(STUDY, hospitals(9))["cohorts"] == 2
+def test_more_sites_than_one_sum_takes_are_summed_by_cohorts():
+    spent = both(STUDY | {"privacy": {"cohort": 8, "because": "to see how a large federation is cut"}}, hospitals(9))
+    assert spent["cohorts"] == 2
+    assert "the coordinator sees the sums of 2 cohorts, this one of 4 sites" in spent["badge"]
 
 
 def test_a_single_site_has_nobody_to_hide_among():

@@ -57,10 +57,11 @@ def test_where_sums_are_plain_it_says_why(home):
 def test_a_sum_of_two_says_what_it_cannot_hide(home):
     two = home.another(sites={"minimum": 2}, privacy={"secure_aggregation": "on", "because": "only two exist"})
     pins = {"leeds": "01" * 32, "york": "02" * 32}
-    found = briefing.protections(two, manifest.read(two.manifest), pins)
+    found = briefing.protections(two, manifest.read(two.manifest), pins, pins)
     assert found["secure_sum_says"].startswith("on: protects against the coordinator only")
     assert found["secure_sum_says"].endswith("It is noted: only two exist")
-    alone = briefing.protections(two, manifest.read(two.manifest), {"leeds": "01" * 32})
+    only = {"leeds": "01" * 32}
+    alone = briefing.protections(two, manifest.read(two.manifest), only, only)
     assert alone["secure_sum_says"].startswith("on, and no run can begin yet: a secure sum needs three sites, found 1")
 
 

@@ -114,15 +114,15 @@ def test_enough_partners_must_be_verified_among_those_there_are_now(home):
 @pytest.mark.parametrize(("sites", "need"), [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (6, 4), (9, 6), (10, 6)])
 def test_by_default_as_many_are_verified_as_a_secure_sum_needs(home, sites, need):
     pins = {f"s{n}": f"{n:02x}" * 32 for n in range(sites)}
-    assert invites.needed(home.rules, STUDY, pins, "s0") == need
+    assert invites.needed(home.rules, pins) == need
 
 
 def test_of_a_large_federation_the_partners_of_the_own_sum_count(home):
     pins = {f"s{n}": f"{n:064x}" for n in range(200)}
-    group = invites.cohort(STUDY, pins, "s7")
+    group = home.offer().cohort(pins, "s7")
     assert "s7" in group
     assert len(group) < 128
-    assert invites.needed(home.rules, STUDY, pins, "s7") == 2 * len(group) // 3
+    assert invites.needed(home.rules, group) == 2 * len(group) // 3
 
 
 @pytest.mark.parametrize(

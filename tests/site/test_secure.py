@@ -106,7 +106,7 @@ def test_a_disk_that_cannot_be_written_is_told_at_every_step_and_the_step_goes_o
     ("among", "says"),
     [
         ([*NAMES, "mallory"], "'mallory' is among the sites of the sum, and was not approved"),
-        (NAMES[:2], "2 sites make keys, the manifest wants 3"),
+        (NAMES[:2], "2 sites make keys, the study wants 3"),
         ([], "0 sites make keys"),
         (["leeds", "leeds", "milan"], "named twice"),
         (NAMES[1:], "names another key for site 'leeds'"),

@@ -4,7 +4,7 @@ Nothing here changes the run: the place that comes out counts only once `driver`
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -15,12 +15,15 @@ from collegium.coordinator import records, states
 from collegium.coordinator.blobs import SMALL, Frame
 from collegium.coordinator.live import Live, Member, figures
 from collegium.coordinator.means import Means
+from collegium.coordinator.secure import Sums
 from collegium.coordinator.spool import operation
 from collegium.coordinator.states import Kept
 from collegium.engine import run as course
 from collegium.engine.fold import fold_bytes, folded
 from collegium.engine.run import Run, Stage
 from collegium.errors import CollegiumError
+from collegium.privacy import ring
+from collegium.privacy.masks import Mask
 from collegium.privacy.ring import TRAILER, Layout
 
 Read = Callable[[int, int], Any]
@@ -59,9 +62,13 @@ def following(means: Means, live: Live, sites: frozenset[str]) -> Next:
     return Next(states.keep(after, live.stages, live.kept, means.blobs), roster, measured, None)
 
 
-def total(means: Means, live: Live, sites: frozenset[str]) -> Read:
-    """The sum of these sites' vectors: in memory if it is small, else added up piece by piece while the next state is written."""
-    layout, place, masks = live.kept.run.layout, live.place, (live.secure.unmask or ()) if live.secure else ()
+def total(means: Means, live: Live, sites: frozenset[str], masks: Sequence[Mask] | None = None) -> Read:
+    """The sum of these sites' vectors: in memory if it is small, else added up piece by piece while the next state is written.
+
+    `masks` are those that are left on it; where they are not given, those of all sites of the round.
+    """
+    layout, place = live.kept.run.layout, live.place
+    masks = masks if masks is not None else live.secure.unmask if live.secure else ()
     if layout.nbytes <= SMALL:
         if sites <= live.held.keys():
             whole = fold_bytes(layout, [live.held[site] for site in sorted(sites)], masks)
@@ -69,6 +76,18 @@ def total(means: Means, live: Live, sites: frozenset[str]) -> Read:
             whole = means.store.read(lambda c: fold_bytes(layout, records.bodies(c, live.id, place, sites), masks))
         return lambda at, count: whole[at : at + count]
     return folded(layout, [means.spool.file(operation(live.id, place, site)).read for site in sorted(sites)], masks)
+
+
+def misfits(means: Means, live: Live) -> list[Sums]:
+    """The cohorts whose sums hold a vector that cannot have been encoded as it was asked."""
+    layout, phase = live.kept.run.layout, live.place.phase
+    out = []
+    for sums in live.secure.each if live.secure else ():
+        if sums.unmask is not None:
+            read = total(means, live, sums.survivors, sums.unmask)
+            if not ring.wellformed(read, layout, len(sums.survivors), phase):
+                out.append(sums)
+    return out
 
 
 def watched(stages: Any, number: int) -> tuple[list[Stage], Callable[[], T.Tree | None]]:

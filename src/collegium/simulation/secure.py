@@ -1,7 +1,7 @@
 """Secure sums in one process: the sites' and the coordinator's own machines, message for message, without a network or a disk.
 
 A simulation under them computes what hospitals would, so it shows what that costs; its results are the bytes of one without.
-Every site answers every round here. Above 128 sites each cohort has a sum of its own, as SECURITY.md says.
+Every site answers every round here. More sites than one sum takes are cut into cohorts, as in a federation.
 """
 
 import os
@@ -114,10 +114,14 @@ class Cohort:
 class Sums:
     """The secure sums of a simulated run, and what they cost."""
 
-    def __init__(self, study: str, stages: Sequence[Stage], names: Sequence[str], *, curious: bool = False, rounds: int = 128) -> None:
-        """`study` is the manifest's digest; `rounds` for how many rounds keys are made ahead. Raises `StudyError` for one site."""
+    def __init__(
+        self, study: str, stages: Sequence[Stage], names: Sequence[str], *, curious: bool = False, rounds: int = 128,
+        largest: int = secagg.LARGEST,
+    ) -> None:  # fmt: skip
+        """`study` is the manifest's digest; `rounds` for how many rounds keys are made ahead; more sites than `largest` are cut into
+        cohorts. Raises `StudyError` for one site."""
         self.study, self.stages, self.rounds, self.seconds = study, stages, 0, 0.0
-        self.cohorts = [Cohort(study, group, curious=curious, rounds=rounds) for group in secagg.cohorts(study, names)]
+        self.cohorts = [Cohort(study, group, curious=curious, rounds=rounds) for group in secagg.cohorts(study, names, largest=largest)]
 
     def add(self, run: Run, vectors: Vectors) -> bytes:
         """The sum of all sites' vectors at this place."""
@@ -138,5 +142,5 @@ class Sums:
         return {
             "rounds": self.rounds, "cohorts": len(self.cohorts), "seconds": round(self.seconds, 3),
             "bytes_a_site_and_round": round(sum(cohort.nbytes for cohort in self.cohorts) / max(sites * self.rounds, 1)),
-            "badge": secagg.badge(min((cohort.terms for cohort in self.cohorts), key=lambda terms: len(terms.pins))),
+            "badge": secagg.badge(min((cohort.terms for cohort in self.cohorts), key=lambda terms: len(terms.pins)), len(self.cohorts)),
         }  # fmt: skip

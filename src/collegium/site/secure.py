@@ -48,7 +48,7 @@ class Sums:
         vouch: Callable[[Mapping[str, str]], object] = lambda among: None,
     ) -> None:
         self.vault, self.manifest, self.study, self.key, self.pins, self.warn = vault, manifest, study, key, pins, warn
-        self.vouch = vouch
+        self.vouch, self.group = vouch, secagg.group(manifest, study, pins, name)
         self.unwritten: list[Persist] = []  # of the machine's rows: they go with the next that have to last
         try:
             self.recall(name)
@@ -74,15 +74,17 @@ class Sums:
         """The terms of an epoch among these sites, each of which was approved. Raises `IdentityError`."""
         if strange := sorted(set(among) - self.pins.keys()):
             raise IdentityError(f"{strange[0][:80]!r} is among the sites of the sum, and was not approved for this study")
+        if others := sorted(set(among) - self.group.keys()):
+            raise IdentityError(
+                f"{others[0][:80]!r} is among the sites of the sum, and belongs to another cohort: who meets whom follows from the study"
+            )
         if len(set(among)) < len(among):
             raise IdentityError("a site is named twice among those of the sum, which makes it look like one of more sites")
-        if len(among) < int(self.manifest["sites"]["minimum"]):
-            raise IdentityError(
-                f"{len(among)} sites make keys, the manifest wants {self.manifest['sites']['minimum']}: a sum of fewer hides less"
-            )
+        if len(among) < (least := secagg.fewest(self.manifest, len(self.pins))):
+            raise IdentityError(f"{len(among)} sites make keys, the study wants {least}: a sum of fewer hides less")
         pins = {name: self.pins[name] for name in among}
         self.vouch(pins)
-        return secagg.agreed(self.manifest, self.study, pins)
+        return secagg.agreed(self.manifest, self.study, pins, of=len(self.pins))
 
     def step(self, event: Event, more: Mapping[str, str] | None = None) -> list[Order]:
         """Let the machine answer, and carry out what has to last; the other orders are returned. Raises for a lie."""

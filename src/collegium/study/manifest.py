@@ -22,6 +22,7 @@ from collegium.privacy import secagg
 from collegium.study.schema import HeldOut, Outcome, Part, Variable
 
 VERSION = 1
+SMALL_COHORT = 64  # below it a cohort's sum may be one of fewer than 16 sites
 EXAMPLE = """
 collegium: 1
 title: Thirty-day readmission
@@ -112,13 +113,15 @@ class Privacy(Part):
     wherever a study wants three sites or more. To turn them off, or to want them with two sites, takes a reason (`because`).
 
     `curious` lowers the number of sites that open a sum from two thirds to one half: more may drop out, but the coordinator may
-    not lie. `epoch` is for how many rounds keys are made ahead.
+    not lie. `epoch` is for how many rounds keys are made ahead. More sites than `cohort` are cut into groups of about half as many,
+    each with a sum of its own, which the coordinator then sees.
     """
 
     secure_aggregation: Annotated[Literal["auto", "on", "off"], BeforeValidator(switch)] = "auto"
     because: str = Field(default="", max_length=2000)
     curious: bool = False
     epoch: int = Field(default=128, ge=2, le=512)
+    cohort: int = Field(default=secagg.LARGEST, ge=6, le=secagg.LARGEST)
 
 
 class Study(Part):
@@ -157,6 +160,10 @@ class Study(Part):
             raise ValueError(
                 "with two sites each can take its own part from the sum and read the other's: want three sites (`sites: {minimum: 3}`),"
                 " or say why two will do (`because`)"
+            )
+        if self.privacy.cohort < SMALL_COHORT and not self.privacy.because.strip():
+            raise ValueError(
+                f"cohorts of fewer than {SMALL_COHORT} sites let the coordinator see sums over a few of them: say why (`because`)"
             )
         if not self.features and not isinstance(self.method, Statistics):
             raise ValueError("no variable is left to learn from: every variable is the outcome")
