@@ -258,8 +258,11 @@ async def test_a_site_makes_no_keys_with_sites_of_another_cohort(tmp_path: Path)
 
 
 @pytest.mark.slow
-@in_loop
-async def test_three_hundred_sites_make_five_sums(tmp_path: Path):
+def test_three_hundred_sites_make_five_sums(tmp_path: Path):
+    asyncio.run(three_hundred(tmp_path))
+
+
+async def three_hundred(tmp_path: Path) -> None:
     world = Masked(tmp_path / "hub", plan=plan_of(5, 1))
     names = tuple(f"site{k:03}" for k in range(300))
     async with world.app.running():
