@@ -64,6 +64,7 @@ class Hospital(Site):
             told, before = kept(self.folder, laid, task["layout"])
             vector = await asyncio.to_thread(Path(told["spool"]).read_bytes) if large else bytes(before)
         else:
+            self.tag = (self.sums.tag(order.ask.epoch, order.ask.index), self.name)
             _, plain = await self.update(task, frame)
             self.plain.append(plain)
             words = np.frombuffer(bytearray(plain), np.uint8)
@@ -72,7 +73,7 @@ class Hospital(Site):
             keep_small(self.folder, vector)
             if large:
                 (self.folder / "spool" / "masked").rename(self.folder / "spool" / "vector")
-            self.sums.burn(order, vector_digest_of(vector))
+            self.sums.burn(order, vector_digest_of(vector), task)
         return Answer(found["task"]["run"], task_of(task).place, vector_digest_of(vector), len(vector)), vector
 
     async def step(self, run: str, reply: tuple[dict[str, Any], Any]) -> tuple[dict[str, Any], Any]:

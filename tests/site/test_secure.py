@@ -199,10 +199,10 @@ def test_masks_come_again_until_they_are_burned_and_never_after(study):
     assert [mask.sign for mask in found] == [1, 1, 1, 1]  # its own, and first by name of every pair
     house.restart()
     assert house.sums.masks(said, study.task) == (asked, found)
-    house.sums.burn(asked, "12" * 32)
+    house.sums.burn(asked, "12" * 32, study.task)
     for _ in range(2):
         assert house.sums.masks(said, study.task) == (asked, "12" * 32)
-        house.sums.burn(asked, "12" * 32)
+        house.sums.burn(asked, "12" * 32, study.task)
         house.restart()
 
 
@@ -216,7 +216,7 @@ def test_an_answered_task_is_answered_as_before_or_not_at_all(study):
     assert house.answer(said, study.task) == (told, vector)
     asked, found = house.sums.masks(said, study.task)
     assert found == told["digest"]
-    refused(house, "masked another vector", lambda: house.sums.burn(asked, "00" * 32), UpdateError)
+    refused(house, "masked another vector", lambda: house.sums.burn(asked, "00" * 32, study.task), UpdateError)
     (house.folder / "spool" / "masked").unlink()
     refused(house, "sits out one round", lambda: house.answer(said, study.task), UpdateError)
 

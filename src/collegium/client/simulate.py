@@ -155,7 +155,9 @@ def run(
 def masked(study: Study, plan: list[Stage], names: list[str]) -> Sums:
     """The secure sums of these sites, as the manifest wants them."""
     chosen = study.privacy
-    return Sums(manifest.digest(study), plan, names, curious=chosen.curious, rounds=chosen.epoch, largest=chosen.cohort)
+    return Sums(
+        manifest.digest(study), plan, names, curious=chosen.curious, rounds=chosen.epoch, largest=chosen.cohort, verified=chosen.verified
+    )
 
 
 def named(name: str, study: Study, found: Table) -> Table:

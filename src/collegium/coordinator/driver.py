@@ -161,7 +161,8 @@ async def close(means: Means, live: Live, sites: frozenset[str]) -> None:
     events = [done, *departures(means, live), *sat_out(means, live)]
     if after.results:
         events.append(means.event(live, "finished", f"finished after {place}"))
-    dropped, files = unneeded(live, {after.results.digest} if after.results else after.kept.frames.keys())
+    needed = {after.results.digest} if after.results else after.kept.frames.keys()
+    dropped, files = unneeded(live, {*needed, *(each.frame.digest for each in after.shown)})
 
     def applied(c: Connection) -> list[str]:
         values = {"status": "applied", "answered": digests, "figures": recovery.figures_text(figures), "ended": done.at}
@@ -169,6 +170,7 @@ async def close(means: Means, live: Live, sites: frozenset[str]) -> None:
         records.turn_round(c, live.id, place, ["open", "closed"], becomes=becomes, **values)
         records.drop_uploads(c, live.id, place)
         records.change_frames(c, live.id, after.new, dropped)
+        records.show_sums(c, live.id, {each.cohort: each.document() for each in after.shown})
         if after.results:
             ended(c, live, "finished", "", after.results, done.at)
         else:
@@ -184,7 +186,7 @@ async def close(means: Means, live: Live, sites: frozenset[str]) -> None:
         means.blobs.unpin(after.new)
     means.reached("applied", place)
     left_behind = forget_round(live)
-    live.kept, live.roster, live.says, live.tries = after.kept, after.roster, "", 1
+    live.kept, live.roster, live.says, live.tries, live.shown = after.kept, after.roster, "", 1, after.shown
     if after.results:
         live.status, live.results = "finished", after.results
     if live.status == "running" and live.secure is None:
@@ -196,7 +198,8 @@ async def close(means: Means, live: Live, sites: frozenset[str]) -> None:
 
 def unneeded(live: Live, needed: Set[str]) -> tuple[list[str], list[str]]:
     """The frames that the run does not need any more, and those of them that are files."""
-    gone = [frame for digest, frame in live.kept.frames.items() if digest not in needed]
+    held = dict(live.kept.frames) | {each.frame.digest: each.frame for each in live.shown}
+    gone = [frame for digest, frame in held.items() if digest not in needed]
     return [frame.digest for frame in gone], [frame.digest for frame in gone if frame.body is None]
 
 
@@ -312,7 +315,7 @@ async def end(means: Means, live: Live, status: Status, says: str, *, by: str = 
     results = await asyncio.to_thread(so_far, means, live)
     event = means.event(live, status, says)
     events = [*blames(means, live), event]
-    dropped, files = unneeded(live, {results.digest} if results else set())
+    dropped, files = unneeded(live, {*([results.digest] if results else []), *(each.frame.digest for each in live.shown)})
 
     def over(c: Connection) -> list[str]:
         ended(c, live, status, says, results, event.at)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
@@ -28,6 +28,22 @@ class Member(NamedTuple):
 
     counted: Place | None = None
     left: str = ""
+
+
+class Shown(NamedTuple):
+    """The sum of one cohort in the last round that closed, for its sites to check."""
+
+    cohort: int
+    epoch: int
+    number: int  # the index of its keys
+    place: Place  # of the round
+    frame: Frame
+
+    def document(self) -> dict[str, Any]:
+        """As it is told."""
+        return {
+            "epoch": self.epoch, "index": self.number, "place": list(self.place), "sum": self.frame.digest, "bytes": self.frame.nbytes
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -99,6 +115,7 @@ class Live:
     digests: dict[str, str] = field(default_factory=dict)  # answers committed for this place
     held: dict[str, bytes] = field(default_factory=dict)  # their vectors, while all of them are small: saves reading them back
     reasons: dict[str, str] = field(default_factory=dict)  # why sites failed in this round
+    shown: Sequence[Shown] = ()  # the sums of the last round that closed, where sites check them
     secure: Cohorts | None = None  # None: the study asks for plain sums
     here: set[str] = field(default_factory=set)  # called for this run since this process started
     enough_at: float | None = None  # when so many were here that keys can be made
@@ -195,7 +212,7 @@ class Live:
         if self.status == "running" and self.secure:
             said = self.secure.told(site, sealed or {})
             if said is None or said["kind"] != "ask":
-                return says("running", self.says, secure=said) if said else None
+                return self.told(says("running", self.says, secure=said)) if said else None
         if self.status != "running" or self.round is None or site not in self.round.waiting:
             return None
         key = member.counted, *(said["seen"] if said else ())
@@ -208,20 +225,28 @@ class Live:
         shared = self.kept.shared
         task = Task(self.id, self.digest, self.place, self.kept.run.layout, shared.digest, shared.nbytes, counted)
         inside = shared.body if shared.body is not None and shared.nbytes <= SMALL else b""
-        return Reply({"status": "running", "says": self.says, "task": document(task)} | ({"secure": said} if said else {}), inside)
+        reply = Reply({"status": "running", "says": self.says, "task": document(task)} | ({"secure": said} if said else {}), inside)
+        return self.told(reply)
 
     def closing(self) -> Reply:
         """The last word of a run."""
-        return says(self.status, self.says, self.results)
+        return self.told(says(self.status, self.says, self.results))
 
     def idle(self) -> Reply:
         """Nothing to do within the time that the site waits."""
         return says(self.status, self.says)
 
+    def told(self, reply: Reply) -> Reply:
+        """A reply, and beside it where the sums are that the sites check."""
+        return replace(reply, message={**reply.message, "sums": [each.document() for each in self.shown]}) if self.shown else reply
 
-def says(status: str, sentence: str, results: Frame | None = None, secure: Mapping[str, Any] | None = None) -> Reply:
-    """A reply without a task; `secure` is a message of the secure sum."""
+
+def says(
+    status: str, sentence: str, results: Frame | None = None, secure: Mapping[str, Any] | None = None, sums: Sequence[Any] = ()
+) -> Reply:
+    """A reply without a task; `secure` is a message of the secure sum, `sums` are those that sites check."""
     message: dict[str, Any] = {"status": status, "says": sentence, "task": None} | ({"secure": secure} if secure else {})
+    message |= {"sums": [*sums]} if sums else {}
     if results:
         message |= {"results": results.digest, "results_bytes": results.nbytes}
     return Reply(message)

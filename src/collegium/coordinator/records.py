@@ -220,12 +220,20 @@ def results_frame(connection: Connection, digest: str, site: str | None) -> Fram
     for row in connection.execute(query.where(s.frame.c.digest == digest, s.run.c.results == digest)):
         if site is None or site in json.loads(row.roster):
             return Frame(row.digest, row.nbytes, row.body)
-    raise NotFound("there is no such frame: its round may be over", hint="ask for work: the next task names the present one")
+    if site is not None:
+        return sum_frame(connection, digest, site)
+    raise NO_FRAME
+
+
+NO_FRAME = NotFound("there is no such frame: its round may be over", hint="ask for work: the next task names the present one")
+
+
+OF_MACHINE = s.secure.c.name.notlike("bundle/%") & (s.secure.c.name != "sum")
 
 
 def secure_rows(connection: Connection, run: str) -> dict[int, dict[str, str]]:
     """What the machines of a run's secure sums keep, by cohort; without the sealed shares, which are large."""
-    found = select(s.secure.c.cohort, s.secure.c.name, s.secure.c.text).where(s.secure.c.run == run, s.secure.c.name.notlike("bundle/%"))
+    found = select(s.secure.c.cohort, s.secure.c.name, s.secure.c.text).where(s.secure.c.run == run, OF_MACHINE)
     out: dict[int, dict[str, str]] = {}
     for row in connection.execute(found):
         out.setdefault(row.cohort, {})[row.name] = row.text
@@ -254,8 +262,7 @@ def sealed_for(connection: Connection, run: str, cohort: int, site: str, senders
 
 KEEP = s.secure.insert()
 STANDING = select(func.max(case((s.secure.c.name == "stand", s.secure.c.text))), func.count()).where(
-    s.secure.c.run == bindparam("of_run"), s.secure.c.cohort == bindparam("of_cohort"), s.secure.c.name.notlike("bundle/%"),
-    s.secure.c.name != "pins",
+    s.secure.c.run == bindparam("of_run"), s.secure.c.cohort == bindparam("of_cohort"), OF_MACHINE, s.secure.c.name != "pins",
 )  # fmt: skip
 LET_GO = s.secure.delete().where(
     s.secure.c.run == bindparam("of_run"), s.secure.c.cohort == bindparam("of_cohort"), s.secure.c.name == bindparam("of_name")
@@ -274,8 +281,33 @@ def change_secure(connection: Connection, run: str, cohort: int, rows: Mapping[s
 
 
 def drop_secure(connection: Connection, run: str) -> None:
-    """Destroy all that a run's secure sums kept, but for where they stood: the number of an epoch is used once in a study."""
-    connection.execute(s.secure.delete().where(s.secure.c.run == run, s.secure.c.name != "stand"))
+    """Destroy all that a run's secure sums kept, but for where they stood: the number of an epoch is used once in a study.
+
+    Where the last sums are that sites check also stays: some ask when the run is over.
+    """
+    connection.execute(s.secure.delete().where(s.secure.c.run == run, s.secure.c.name.notin_(("stand", "sum"))))
+
+
+def show_sums(connection: Connection, run: str, sums: Mapping[int, Mapping[str, Any]]) -> None:
+    """Where the sums are that a run's sites check, by cohort: those of the last round that closed, until the next."""
+    for cohort, document in sums.items():
+        connection.execute(LET_GO, {"of_run": run, "of_cohort": cohort, "of_name": "sum"})
+        connection.execute(KEEP, {"run": run, "cohort": cohort, "name": "sum", "text": json.dumps(document)})
+
+
+def shown_sums(connection: Connection, run: str) -> dict[int, dict[str, Any]]:
+    """The same, read back."""
+    found = select(s.secure.c.cohort, s.secure.c.text).where(s.secure.c.run == run, s.secure.c.name == "sum").order_by(s.secure.c.cohort)
+    return {row.cohort: json.loads(row.text) for row in connection.execute(found)}
+
+
+def sum_frame(connection: Connection, digest: str, site: str) -> Frame:
+    """A sum that is shown to this site, in whatever run. Raises `NotFound`."""
+    query = select(s.frame, s.run.c.roster).join(s.run, s.run.c.id == s.frame.c.run).where(s.frame.c.digest == digest)
+    for row in connection.execute(query):
+        if site in json.loads(row.roster) and digest in [each["sum"] for each in shown_sums(connection, row.run).values()]:
+            return Frame(row.digest, row.nbytes, row.body)
+    raise NO_FRAME
 
 
 def last_epoch(connection: Connection, study: str) -> int:

@@ -13,7 +13,7 @@ from collegium.coordinator import participation, records, states
 from collegium.coordinator import store as s
 from collegium.coordinator.blobs import Frame
 from collegium.coordinator.cohorts import Cohorts
-from collegium.coordinator.live import OVER, Live, roster_of, roster_text
+from collegium.coordinator.live import OVER, Live, Shown, roster_of, roster_text
 from collegium.coordinator.means import Means, Plan
 from collegium.coordinator.secure import Sums
 from collegium.coordinator.spool import operation
@@ -84,7 +84,7 @@ def recover(means: Means) -> tuple[list[tuple[Live, list[Any]]], dict[str, str]]
 def take_up(means: Means, run: str) -> tuple[Live, list[Any]]:
     """One run from its rows."""
 
-    def query(c: Connection) -> tuple[Any, str, dict[str, Frame], Any, list[Any], dict[int, dict[str, str]]]:
+    def query(c: Connection) -> tuple[Any, str, dict[str, Frame], Any, list[Any], dict[int, dict[str, str]], dict[int, Any]]:
         row = records.run_row(c, run)
         place = place_of(json.loads(row.place))
         now = c.execute(select(s.round).where(records.at(s.round, run, place))).one()
@@ -95,9 +95,10 @@ def take_up(means: Means, run: str) -> tuple[Live, list[Any]]:
             now,
             records.uploads(c, run, place),
             records.secure_rows(c, run),
+            records.shown_sums(c, run),
         )
 
-    row, document, frames, now, rows, secure = means.store.read(query)
+    row, document, frames, now, rows, secure, shown = means.store.read(query)
     study, stages, given = planned(document, means.plan)
     layout, target = layout_of(json.loads(row.layout)), layout_of(json.loads(row.target))
     kept = states.recall(row.state, place_of(json.loads(row.place)), layout, target, frames, means.blobs)
@@ -107,6 +108,9 @@ def take_up(means: Means, run: str) -> tuple[Live, list[Any]]:
     live.secure = sums_of(means, live)
     if live.secure:
         live.secure.recall(secure)
+        live.shown = tuple(
+            Shown(number, each["epoch"], each["index"], place_of(each["place"]), frames[each["sum"]]) for number, each in shown.items()
+        )
     live.abandoned, live.closed = now.status == "abandoned", sorted(json.loads(now.answered)) if now.status == "closed" else None
     return live, rows
 
@@ -171,7 +175,7 @@ async def reread(means: Means, live: Live) -> None:
         live.round, live.order = None, None
         return
     fresh, rows = await asyncio.to_thread(take_up, means, live.id)
-    for name in ("kept", "roster", "status", "says", "tries", "abandoned", "closed"):
+    for name in ("kept", "roster", "status", "says", "tries", "abandoned", "closed", "shown"):
         setattr(live, name, getattr(fresh, name))
     if live.secure and fresh.secure:
         live.secure.become(fresh.secure)

@@ -144,7 +144,7 @@ class Runs:
                 hint="invite more sites with `collegium site invite`, or lower `sites: {minimum: ...}` in the manifest",
             )
         try:
-            run = course.begin(stages, len(sites), given)
+            run = course.begin(stages, len(sites), given, verified=study.privacy.verified)
         except CollegiumError:
             raise
         except Exception as e:
@@ -233,9 +233,9 @@ class Runs:
         """The run, if this site takes part in it; None if it is over. Raises `NotFound` or `NotAllowed`."""
         live = self.live.get(run)
         if live is None and run not in self.over:
-            row = self.means.store.read(lambda c: records.run_row(c, run))
+            row, sums = self.means.store.read(lambda c: (records.run_row(c, run), records.shown_sums(c, run)))
             results = Frame(row.results, row.results_bytes, None) if row.results else None
-            self.over[run] = (says(row.status, row.says, results), frozenset(roster_of(row.roster)))
+            self.over[run] = (says(row.status, row.says, results, sums=[*sums.values()]), frozenset(roster_of(row.roster)))
         if site not in (live.roster if live else self.over[run][1]):
             raise NotAllowed(f"site {site!r} takes no part in run {run}: it began without it", hint="it is asked in the next run")
         if live:

@@ -4,7 +4,7 @@ Nothing here changes the run: the place that comes out counts only once `driver`
 """
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ import numpy as np
 from collegium import tree as T
 from collegium.coordinator import records, states
 from collegium.coordinator.blobs import SMALL, Frame
-from collegium.coordinator.live import Live, Member, figures
+from collegium.coordinator.live import Live, Member, Shown, figures
 from collegium.coordinator.means import Means
 from collegium.coordinator.secure import Sums
 from collegium.coordinator.spool import operation
@@ -27,6 +27,7 @@ from collegium.privacy.masks import Mask
 from collegium.privacy.ring import TRAILER, Layout
 
 Read = Callable[[int, int], Any]
+PIECE = 1 << 20  # bytes of a sum that are in memory at once
 
 
 class Next(NamedTuple):
@@ -36,11 +37,12 @@ class Next(NamedTuple):
     roster: dict[str, Member]
     figures: dict[str, Any]
     results: Frame | None  # the run is over
+    shown: tuple[Shown, ...] = ()  # the sums that the sites check
 
     @property
     def new(self) -> tuple[Frame, ...]:
         """Frames written for it."""
-        return (self.results,) if self.results else self.kept.new
+        return ((self.results,) if self.results else self.kept.new) + tuple(each.frame for each in self.shown)
 
 
 def following(means: Means, live: Live, sites: frozenset[str]) -> Next:
@@ -57,9 +59,21 @@ def following(means: Means, live: Live, sites: frozenset[str]) -> Next:
         for name, was in live.roster.items()
     }
     measured = {"answered": len(sites), "asked": len(live.active), **clipping(read, run.layout), "progress": figures(seen())}
+    shown = tuple(published(means, live))
     if after.over:
-        return Next(live.kept, roster, measured, states.finish(after, live.given, means.blobs))
-    return Next(states.keep(after, live.stages, live.kept, means.blobs), roster, measured, None)
+        return Next(live.kept, roster, measured, states.finish(after, live.given, means.blobs), shown)
+    return Next(states.keep(after, live.stages, live.kept, means.blobs), roster, measured, None, shown)
+
+
+def published(means: Means, live: Live) -> Iterator[Shown]:
+    """Each cohort's sum, kept for its sites to fetch and to check, where the study wants that."""
+    layout = live.kept.run.layout
+    for sums in live.secure.each if live.secure and live.study.privacy.verified else ():
+        if sums.unmask is not None:
+            read = total(means, live, sums.survivors, sums.unmask)
+            pieces = (read(at, min(PIECE, layout.nbytes - at)) for at in range(0, layout.nbytes, PIECE))
+            epoch, index = sums.machine.stand.epoch, int(sums.machine.round["index"])
+            yield Shown(sums.number, epoch, index, live.place, means.blobs.keep(pieces, layout.nbytes))
 
 
 def total(means: Means, live: Live, sites: frozenset[str], masks: Sequence[Mask] | None = None) -> Read:

@@ -210,5 +210,5 @@ def wellformed(read: Any, layout: Layout, sites: int, phase: str) -> bool:
     _, found = np.frombuffer(read(layout.wide + layout.narrow, TRAILER), "<u8")
     if int(found) != sites or phase != "range":
         return int(found) == sites
-    counts = np.frombuffer(read(0, layout.wide), "<i8").reshape(-1, BUCKETS)
+    counts = np.frombuffer(read(0, 8 * layout.leaves[0].size), "<i8").reshape(-1, BUCKETS)
     return bool((counts >= 0).all() and (counts.sum(axis=1) == sites).all())

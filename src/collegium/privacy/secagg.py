@@ -98,7 +98,7 @@ def agreed(manifest: Mapping[str, Any], digest: str, pins: Mapping[str, str], *,
     chosen = manifest["privacy"]
     return settle(
         digest, pins, curious=bool(chosen["curious"]), waived=bool(chosen["because"]), least=max(fewest(manifest, of), 2),
-        rounds=int(chosen["epoch"]),
+        rounds=int(chosen["epoch"]), verified=bool(chosen.get("verified", False)),
     )  # fmt: skip
 
 

@@ -114,7 +114,8 @@ class Privacy(Part):
 
     `curious` lowers the number of sites that open a sum from two thirds to one half: more may drop out, but the coordinator may
     not lie. `epoch` is for how many rounds keys are made ahead. More sites than `cohort` are cut into groups of about half as many,
-    each with a sum of its own, which the coordinator then sees.
+    each with a sum of its own, which the coordinator then sees. With `verified` the coordinator shows the sites each sum, and they
+    check that it is that of their vectors.
     """
 
     secure_aggregation: Annotated[Literal["auto", "on", "off"], BeforeValidator(switch)] = "auto"
@@ -122,6 +123,7 @@ class Privacy(Part):
     curious: bool = False
     epoch: int = Field(default=128, ge=2, le=512)
     cohort: int = Field(default=secagg.LARGEST, ge=6, le=secagg.LARGEST)
+    verified: bool = False
 
 
 class Study(Part):
@@ -154,6 +156,13 @@ class Study(Part):
                     raise ValueError(f"a cross table names {strange[0]!r}, which is no variable with listed categories")
         if self.outcome and self.outcome.task == "multiclass" and len(self.variables[self.outcome.target].categories) < 3:
             raise ValueError(f"the target {self.outcome.target!r} of a multiclass study lists its categories, three or more")
+        self.refuse_exposed()
+        if not self.features and not isinstance(self.method, Statistics):
+            raise ValueError("no variable is left to learn from: every variable is the outcome")
+        return self
+
+    def refuse_exposed(self) -> None:
+        """Raise `ValueError` where parts could be seen, or sums not be checked, and no reason is given."""
         if self.privacy.secure_aggregation == "off" and self.sites.minimum > 2 and not self.privacy.because.strip():
             raise ValueError("secure sums are turned off without a reason: the coordinator would see each site's part; add `because`")
         if self.privacy.secure_aggregation == "on" and self.sites.minimum < 3 and not self.privacy.because.strip():
@@ -165,9 +174,8 @@ class Study(Part):
             raise ValueError(
                 f"cohorts of fewer than {SMALL_COHORT} sites let the coordinator see sums over a few of them: say why (`because`)"
             )
-        if not self.features and not isinstance(self.method, Statistics):
-            raise ValueError("no variable is left to learn from: every variable is the outcome")
-        return self
+        if self.privacy.verified and not self.secure:
+            raise ValueError("`verified` checks secure sums, and this study has none: turn them on, or leave it out")
 
     @cached_property
     def features(self) -> tuple[str, ...]:
