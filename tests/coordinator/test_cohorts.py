@@ -1,6 +1,7 @@
 """Studies with more sites than one secure sum takes: cohorts, each with a sum of its own, in one round."""
 
 import asyncio
+import random
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ SMALL = {"cohort": 8, "because": "to see how a large federation is cut"}  # a su
 async def cut(world: Masked, names: tuple[str, ...] = NINE, kinds: dict[str, type[Hospital]] | None = None, **how: Any) -> Any:
     """A run over these hospitals; they, and which of them are in which cohort."""
     hospitals = [(await world.hospitals(name, kind=(kinds or {}).get(name, Hospital)))[0] for name in names]
-    run = await world.begin(*hospitals, privacy=SMALL, **how)
+    run = await world.begin(*hospitals, privacy=SMALL | {"epoch": how.pop("epoch", 16)}, **how)
     return run, hospitals, [set(group) for group in secagg.cohorts(world.study, names, largest=8)]
 
 
@@ -227,6 +228,39 @@ async def test_a_vector_that_is_not_of_its_form_spoils_its_own_cohort_alone_and_
         told, says = await world.told(run), f"one of {', '.join(sorted(first))} sent a vector that is not of the form that was asked"
         assert [line for line in told if line.startswith("blamed")] == [f"blamed: {says}, and masks hide which"] * 5  # five sums
         assert [line for line in told if line.startswith(f"cohort: cohort 1 of 2 is not in the sum: {says}")]
+    let_go(hospitals)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_a_night_of_random_turns_and_restarts_ends_with_the_same_bytes(tmp_path: Path, seed: int):
+    asyncio.run(night(tmp_path, seed))
+
+
+async def night(tmp_path: Path, seed: int) -> None:
+    draw, world = random.Random(seed), Masked(tmp_path / "hub", plan=plan_of(5, 1))
+    async with world.app.running():
+        run, hospitals, _ = await cut(world, epoch=2)
+    status = "running"
+    while status == "running":
+        world = Masked(world.folder, found=False, plan=plan_of(5, 1))
+        async with world.app.running():
+            hospitals, replies = world.moved(hospitals), dict[str, Any]()
+            for each in hospitals:
+                each.wait_s = 0
+            for _ in range(draw.randrange(80, 250)):
+                each = draw.choice(hospitals)
+                reply = replies.get(each.name)
+                if reply and reply[0]["status"] != "running":
+                    status = reply[0]["status"]
+                    break
+                replies[each.name] = await (each.step(run, reply) if reply else each.work(run, wait_s=0))
+                await asyncio.sleep(0)
+    last = Masked(world.folder, found=False, plan=plan_of(5, 1))
+    async with last.app.running():
+        assert status == "finished"
+        assert equal(await last.results(run), expected(NINE, 5, 1))
+        assert not [line for line in await last.told(run) if line.startswith(("blamed", "abandoned", "cohort"))]
     let_go(hospitals)
 
 

@@ -7,7 +7,7 @@ import pytest
 from collegium import identity
 from collegium.errors import IdentityError, StudyError
 from collegium.privacy import secagg
-from collegium.privacy.secagg import Advert, agreed, badge, cohorts, digests, read_advert, settle, wanted
+from collegium.privacy.secagg import Advert, Persist, agreed, badge, cohorts, digests, read_advert, settle, wanted
 from collegium.privacy.secagg_keys import agree
 from collegium.privacy.secagg_messages import Adverts
 from collegium.privacy.secagg_stand import Open
@@ -205,3 +205,9 @@ def test_the_weak_points_are_weak(point):
 
 def test_an_order_to_persist_does_not_show_its_rows():
     assert repr(secagg.Persist({"key/0": "c0ffee"}, ("old",))) == "Persist(['key/0'], forget=['old'])"
+
+
+def test_several_changes_of_the_rows_are_one():
+    changes = [Persist({"a": "1", "b/x": "1", "c": "1"}), Persist({"a": "2", "d": "1"}, ("b/", "c")), Persist({"c": "3"}, ("d",))]
+    assert secagg.together(changes) == Persist({"a": "2", "c": "3"}, ("b/", "d"))
+    assert secagg.together([]) == Persist({})
