@@ -6,7 +6,7 @@ import pytest
 
 from collegium.errors import CollegiumError, ConflictError, IdentityError, RunError, UpdateError
 from collegium.privacy.secagg import Advert
-from collegium.privacy.secagg_messages import Begin, Bundles, Complaint, Done, Quorum, Ready, Reveal, Signature, Survivors, Upload
+from collegium.privacy.secagg_messages import Begin, Bundles, Complaint, Quorum, Ready, Reveal, Signature, Survivors, Upload
 from collegium.privacy.secagg_stand import Blame, Close, Failed, From, Open, Opened, Prepared, Refused, Start, Stop, Tick
 from tests.privacy.epochs import Federation, Killed
 from tests.privacy.lies import OTHER, TASK, WORK
@@ -201,7 +201,7 @@ def test_messages_without_an_epoch_or_of_another_are_refused():
     f.prepare()
     wrong(f, From(f.names[0], Ready(2)), ConflictError, "that epoch is over")
     wrong(f, From(f.names[0], Begin(1)), UpdateError, "sent a begin, which only a coordinator sends")
-    wrong(f, From(f.names[0], Done(1, 0)), UpdateError, "sent a done")
+    wrong(f, From(f.names[0], Quorum(1, 0, {})), UpdateError, "sent a quorum")
 
 
 def test_wrong_adverts_and_bundles_are_refused_before_they_count():

@@ -11,7 +11,7 @@ from collegium.errors import FrameError, IdentityError, StorageError, StudyError
 from collegium.identity import CHUNK, digest
 from collegium.privacy import ring, secagg
 from collegium.privacy.secagg import Advert
-from collegium.privacy.secagg_messages import Ask, Begin, Complaint, Done, Ready, Reveal, Signature, Survivors, Upload, document
+from collegium.privacy.secagg_messages import Ask, Begin, Complaint, Ready, Reveal, Signature, Survivors, Upload, document
 from collegium.privacy.secagg_stand import Close, Prepared
 from collegium.site.frames import INLINE
 from collegium.site.secure import Sums, keep, kept, refusal, wanted
@@ -225,7 +225,7 @@ def test_an_answered_task_is_answered_as_before_or_not_at_all(study):
     "message",
     [
         Advert("{}", "00" * 64), Ready(1), Complaint(1, "milan"), Upload(1, 0, "00" * 32), Signature(1, 0, "00" * 64), Reveal(1, 0, {}, {}),
-        Ask(1, 0, "00" * 32, tuple(NAMES)), Done(1, 0),
+        Ask(1, 0, "00" * 32, tuple(NAMES)),
     ],
     ids=lambda message: type(message).__name__,
 )  # fmt: skip
