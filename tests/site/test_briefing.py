@@ -65,6 +65,16 @@ def test_a_sum_of_two_says_what_it_cannot_hide(home):
     assert alone["secure_sum_says"].startswith("on, and no run can begin yet: a secure sum needs three sites, found 1")
 
 
+def test_cohorts_and_checked_sums_are_told(home):
+    why = {"cohort": 8, "verified": True, "because": "the region wants it"}
+    cut = home.another(privacy=why, sites={"minimum": 3})
+    pins = {f"site{n}": f"{n:02x}" * 32 for n in range(9)}
+    group = cut.cohort(pins, "site3")
+    says = briefing.protections(cut, manifest.read(cut.manifest), pins, group)["secure_sum_says"]
+    assert f"the coordinator sees the sums of 2 cohorts, this one of {len(group)} sites and never of fewer than" in says
+    assert says.endswith("; its sites check each sum. It is noted: the region wants it")
+
+
 def test_the_participants_carry_their_words_and_marks(home):
     home.approve(verified=("york",))
     facts = briefing.brief(home.config, home.rules, home.offer())

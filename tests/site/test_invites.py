@@ -125,6 +125,24 @@ def test_of_a_large_federation_the_partners_of_the_own_sum_count(home):
     assert invites.needed(home.rules, group) == 2 * len(group) // 3
 
 
+def test_the_partners_that_count_are_those_of_the_own_cohort(home):
+    """A coordinator that may make up the whole of a cohort learns its one real site's part, however many are real elsewhere."""
+    names = [f"site{n}" for n in range(8)]
+    cut = home.another(privacy={"cohort": 8, "because": "a test"}, sites={"minimum": 3})
+    pins = {"leeds": home.mine, **{name: f"{n:02x}" * 32 for n, name in enumerate(names, 16)}}
+    offer = home.offer(participants.signed(cut.study, LEAD, pins), study=cut.study, fields=cut.manifest)
+    group = offer.cohort(pins, "leeds")
+    mine, others = sorted(set(group) - {"leeds"}), sorted(set(pins) - set(group))
+    assert len(mine) < len(others) + 2
+    need = invites.needed(home.rules, group)
+    home.approve(offer, verified=tuple(others))
+    assert home.state(offer) == (
+        "changed", f"{need} partners must be verified among the {len(group)} participants of this site's cohort, 0 are"
+    )  # fmt: skip
+    home.approve(offer, verified=tuple(mine[:need]))
+    assert home.state(offer)[0] == "approved"
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [

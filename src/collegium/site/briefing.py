@@ -86,7 +86,8 @@ def protections(offer: Offer, study: Study, pins: Mapping[str, str], group: Mapp
         try:
             cut = len(secagg.cohorts(offer.study, pins, largest=study.privacy.cohort))
             badge = secagg.badge(secagg.agreed(offer.manifest, offer.study, group, of=len(pins)), cut)
-            says = f"on: {badge}. It is noted: {because}" if because else f"on: {badge}"
+            checked = "; its sites check each sum" if study.privacy.verified else ""
+            says = f"on: {badge}{checked}" + (f". It is noted: {because}" if because else "")
         except StudyError as e:
             says = f"on, and no run can begin yet: {e}"
     return {"secure_sum": hidden, "secure_sum_says": says, "differential_privacy": "none: no noise is added"}

@@ -394,10 +394,9 @@ class Part:
         """Keep what came out of the run, and forget what was only needed during it."""
         if look.since is None:  # its last rounds are not looked at yet
             reply, _, look = self.request(None, b"", [], now=True)
-        lie = (self.recorded(partial(self.lie, reply, look)) if "log" in reply else None) or self.altered(reply)
-        if lie and status == "finished" and lie.code == "identity" and self.sums and self.sums.last:
-            reply = {**reply, "results": ""}
-        if status == "finished" and reply.get("results"):
+        altered = self.altered(reply)
+        lie = altered or (self.recorded(partial(self.lie, reply, look)) if "log" in reply else None)
+        if status == "finished" and reply.get("results") and not altered:
             folder = self.house.config.folder / "models" / self.run
             source = self.cache.fetch(self.house.link, str(reply["results"]), int(reply["results_bytes"]))
             self.recorded(lambda: outcome.keep(folder, source, self.manifest, self.line))

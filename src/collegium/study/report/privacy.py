@@ -68,9 +68,11 @@ def privacy(record: Record) -> Section:
         "No row, name, date or image is sent. A hospital sends updates: numbers made to be added to those of the other hospitals. "
         "A single update can carry traces of the patients behind it, most of all at a small hospital or with a large model."
     )
+    verified = study.secure and study.privacy.verified
     blocks: list[Block] = [*first, Say(said), sent(record), seen(record), Say("What protects the updates", "heading")]
     protections = [
         *([LAID.format(sites=counted(sites_of(record), "hospital"), badge=badge_of(record))] if study.secure else []),
+        *(["The hospitals of each sum check that it is that of their updates: the coordinator cannot return another."] * verified),
         "They travel encrypted (TLS) to a coordinator whose key each hospital has pinned, and every request is signed.",
         "They are deleted at the coordinator when their round is added up; only sums are kept.",
         "They are sent only for studies that the hospital's own data steward approved (or its auto_approve did), and tables and columns "
