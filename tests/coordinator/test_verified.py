@@ -48,6 +48,31 @@ async def test_each_cohort_checks_its_own_sum(tmp_path: Path):
 
 
 @in_loop
+async def test_a_cohort_that_was_left_out_shows_no_sum_and_its_sites_go_on(tmp_path: Path):
+    world = Masked(tmp_path / "hub")
+    async with world.app.running():
+        hospitals = await world.hospitals(*NINE)
+        chosen = {"verified": True, "cohort": 8, "because": "to see how a large federation is cut"}
+        run = await world.begin(*hospitals, privacy=chosen, quorum=4)
+        first, second = secagg.cohorts(world.study, NINE, largest=8)
+        live = world.app.runs.live[run]
+        await stepped(run, hospitals, lambda: live.place.stage == 1)
+        for each in hospitals:
+            each.refuses = {"ask"} if each.name in first else set()
+        await stepped(run, hospitals, lambda: live.place.phase == "sum" and live.place.stage == 1)
+        assert [each.place.phase for each in live.shown] == ["range"]
+    again = Masked(world.folder, found=False)
+    async with again.app.running():
+        assert len(again.app.runs.live[run].shown) == 1
+        there = again.moved(hospitals)
+        await served(run, *there)
+        assert (await again.status(run))["rounds"][1]["answered"] == [*second]
+        assert (await again.status(run))["rounds"][-1]["answered"] == [*NINE]
+        assert not [line for each in there for line in each.said if "altered" in line or "without showing" in line]
+    let_go(hospitals)
+
+
+@in_loop
 async def test_a_sum_can_still_be_checked_after_a_restart_and_when_the_run_is_over(tmp_path: Path):
     world = Masked(tmp_path / "hub", plan=plan_of(5, 1))
     async with world.app.running():

@@ -74,8 +74,8 @@ def test_a_coordinator_that_alters_a_sum_is_named_by_every_site(hub: Federation,
     monkeypatch.setattr(transition, "total", lying)
     with at_work(*sites):
         run = hub.submit(VERIFIED)
-        until(lambda: hub.ask("GET", f"/v1/runs/{run}")["status"] == "paused")
-        until(lambda: len(hub.ask("GET", f"/v1/runs/{run}")["left"]) == 3)
+        until(lambda: hub.ask("GET", f"/v1/runs/{run}")["status"] == "paused", 90)
+        until(lambda: len(hub.ask("GET", f"/v1/runs/{run}")["left"]) == 3, 90)
     for says in hub.ask("GET", f"/v1/runs/{run}")["left"].values():
         assert says == "the coordinator altered the sum of stage 2, round 1: it is not that of the 3 vectors that were sent"
 
@@ -97,7 +97,7 @@ def test_a_lie_about_the_last_sum_is_found_when_the_run_is_over(hub: Federation,
         run = hub.submit(VERIFIED)
         assert hub.end(run)["status"] == "finished"
         says = "the coordinator altered the sum" if how == "altered" else "the coordinator goes on without showing the sum"
-        until(lambda: all(said(site, run).startswith(says) for site in sites))
+        until(lambda: all(said(site, run).startswith(says) for site in sites), 90)
     assert not any((site / "models" / run).exists() for site in sites)
 
 

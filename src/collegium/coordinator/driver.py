@@ -170,7 +170,8 @@ async def close(means: Means, live: Live, sites: frozenset[str]) -> None:
         records.turn_round(c, live.id, place, ["open", "closed"], becomes=becomes, **values)
         records.drop_uploads(c, live.id, place)
         records.change_frames(c, live.id, after.new, dropped)
-        records.show_sums(c, live.id, {each.cohort: each.document() for each in after.shown})
+        if after.shown or live.shown:
+            records.show_sums(c, live.id, {each.cohort: each.document() for each in after.shown})
         if after.results:
             ended(c, live, "finished", "", after.results, done.at)
         else:

@@ -290,8 +290,8 @@ def drop_secure(connection: Connection, run: str) -> None:
 
 def show_sums(connection: Connection, run: str, sums: Mapping[int, Mapping[str, Any]]) -> None:
     """Where the sums are that a run's sites check, by cohort: those of the last round that closed, until the next."""
+    connection.execute(s.secure.delete().where(s.secure.c.run == run, s.secure.c.name == "sum"))
     for cohort, document in sums.items():
-        connection.execute(LET_GO, {"of_run": run, "of_cohort": cohort, "of_name": "sum"})
         connection.execute(KEEP, {"run": run, "cohort": cohort, "name": "sum", "text": json.dumps(document)})
 
 
