@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,11 @@ WANTS = {"secure_aggregation": "auto", "because": "", "curious": False, "epoch":
 
 
 class Hospital(Site):
-    """A site whose vectors are masked. `obeys(message)` may say no: it then refuses what it is told."""
+    """A site whose vectors are masked. `obeys(message)` may say no: it then refuses what it is told; kinds of it are in `refuses`."""
 
     wait_s = 2  # how long a call for work waits
+    refuses: Collection[str] = ()
+    checks = 0  # sums that it has checked
 
     def open(self, folder: Path, manifest: dict[str, Any], study: str, pins: dict[str, str]) -> None:
         """Begin to take part in a study."""
@@ -36,7 +38,7 @@ class Hospital(Site):
         self.sums.close()
 
     def obeys(self, said: dict[str, Any]) -> bool:
-        return True
+        return said.get("kind") not in self.refuses
 
     def spoilt(self, said: dict[str, Any]) -> dict[str, Any]:
         """A message on its way out."""
@@ -63,6 +65,7 @@ class Hospital(Site):
             told, before = kept(self.folder, laid, task["layout"])
             vector = await asyncio.to_thread(Path(told["spool"]).read_bytes) if large else bytes(before)
         else:
+            self.tag = (self.sums.tag(order.ask.epoch, order.ask.index), self.name)
             _, plain = await self.update(task, frame)
             self.plain.append(plain)
             words = np.frombuffer(bytearray(plain), np.uint8)
@@ -71,7 +74,7 @@ class Hospital(Site):
             keep_small(self.folder, vector)
             if large:
                 (self.folder / "spool" / "masked").rename(self.folder / "spool" / "vector")
-            self.sums.burn(order, vector_digest_of(vector))
+            self.sums.burn(order, vector_digest_of(vector), task)
         return Answer(found["task"]["run"], task_of(task).place, vector_digest_of(vector), len(vector)), vector
 
     async def step(self, run: str, reply: tuple[dict[str, Any], Any]) -> tuple[dict[str, Any], Any]:
@@ -79,6 +82,7 @@ class Hospital(Site):
         found, frame = reply
         said = found.get("secure")
         try:
+            await self.checked(run, found)
             if found["task"] is None and said:
                 return await self.work(run, secure=self.heard(said), wait_s=self.wait_s)
             if found["task"] is None:
@@ -101,7 +105,20 @@ class Hospital(Site):
         while reply[0]["status"] == "running":
             reply = await self.step(run, reply)
         self.last = reply[0]
+        await self.checked(run, self.last)
         return self.last
+
+    async def checked(self, run: str, found: dict[str, Any]) -> None:
+        """Check the sum that it was in, as an agent does, where the study wants that."""
+        shown, files = found.get("sums", []), dict[str, Path]()
+        for each in shown:
+            if self.sums.last and [each["epoch"], each["index"]] == self.sums.last["ask"]:
+                files[each["sum"]] = self.folder / "sum"
+                frame = await self.send(self.signed("GET", f"/v1/blobs/{each['sum']}"), plain=True)
+                files[each["sum"]].write_bytes(frame)
+                self.checks += 1
+        place = (found["task"] or {}).get("place", ())
+        self.sums.check(run, shown, place, found["status"] == "finished", lambda each: files[each["sum"]])
 
 
 class Masked(World):

@@ -66,3 +66,19 @@ def test_what_is_missing_is_named(tmp_path: Path):
     (tmp_path / "hub" / "identity.key").write_text("not a key")
     with pytest.raises(StorageError, match=r"identity\.key cannot be read"):
         founding.key(tmp_path / "hub")
+
+
+def test_one_coordinator_at_a_time_has_the_folder(tmp_path: Path):
+    founding.init(tmp_path / "hub", URL, "North")
+    with founding.only_one(tmp_path / "hub"):
+        with pytest.raises(ConflictError, match="already serves") as caught, founding.only_one(tmp_path / "hub"):
+            pass
+        assert "stop that one first" in caught.value.hint
+    with founding.only_one(tmp_path / "hub"):
+        pass
+    with pytest.raises(StorageError, match="is not a coordinator's folder"), founding.only_one(tmp_path):
+        pass
+    (tmp_path / "hub" / founding.LOCK).unlink()
+    (tmp_path / "hub" / founding.LOCK).mkdir()
+    with pytest.raises(StorageError, match="cannot be opened"), founding.only_one(tmp_path / "hub"):
+        pass

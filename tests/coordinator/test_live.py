@@ -77,7 +77,7 @@ async def test_the_driver_is_woken_when_there_is_something_to_do(tmp_path: Path)
 
 def test_a_large_state_is_not_in_the_message(tmp_path: Path):
     run = live(tmp_path, 300_000)
-    run.kept = states.keep(course.enter(run.stages, 1, {}, 3), run.stages, None, Blobs(tmp_path / "blobs"))
+    run.kept = states.keep(course.enter(run.stages, 1, {}, 3, False), run.stages, None, Blobs(tmp_path / "blobs"))
     run.ask(0.0)
     found, frame = unpack(run.reply("a").body)
     assert (len(frame), found["task"]["state_bytes"] > 1 << 20) == (0, True)

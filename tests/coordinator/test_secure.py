@@ -15,7 +15,7 @@ TRIO, FIVE = ("amber", "birch", "cedar"), ("amber", "birch", "cedar", "dover", "
 
 
 def rows(world: Masked, run: str) -> dict[str, str]:
-    return world.app.means.store.read(lambda c: records.secure_rows(c, run))
+    return world.app.means.store.read(lambda c: records.secure_rows(c, run).get(0, {}))
 
 
 @pytest.mark.parametrize("size", [5, 200_000])
@@ -133,7 +133,7 @@ async def test_more_sites_than_one_sum_takes_do_not_begin(tmp_path: Path):
     async with world.app.running():
         hospitals = await world.hospitals(*TRIO)
         await world.begin(*hospitals)
-        sums = next(iter(world.app.runs.live.values())).secure
+        sums = next(iter(world.app.runs.live.values())).secure.each[0]
         sums.keys = {f"s{n}": f"{n:064x}" for n in range(129)}
         with pytest.raises(StudyError, match="129 sites are too many for one secure sum"):
             sums.agree(sums.keys)

@@ -1,6 +1,7 @@
 """Hospitals that drop out of a secure sum, lie in it, or speak out of turn: the sum is that of the survivors, the liar is named."""
 
 import asyncio
+import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from collegium.coordinator.live import Live
 from collegium.engine.messages import Answer, place_of
 from tests.coordinator.masked import Hospital, Masked, begun, honest, let_go, stepped
 from tests.coordinator.test_driver import Clock
-from tests.coordinator.world import Refused, equal, expected, in_loop, served
+from tests.coordinator.world import Refused, equal, expected, in_loop, plan_of, served
 
 FIVE = ("amber", "birch", "cedar", "dover", "elgin")
 TRIO = FIVE[:3]
@@ -31,7 +32,7 @@ async def test_a_sum_is_that_of_those_who_answered_and_who_dropped_out_comes_bac
         live = world.app.runs.live[run]
         await stepped(run, hospitals, lambda: live.round is not None)
         await stepped(run, [elgin], lambda: not uploads or live.round.answered == {"elgin"})
-        await stepped(run, others, lambda: live.secure.phase == "sign" or len(live.round.answered) == 4)
+        await stepped(run, others, lambda: live.secure.each[0].phase == "sign" or len(live.round.answered) == 4)
         if not uploads:
             clock.now += 61
             world.app.runs.tick()
@@ -82,6 +83,45 @@ async def test_who_sends_a_wrong_share_or_signature_is_named_and_the_sum_opens_w
         blamed = [line for line in await world.told(run) if line.startswith("blamed")]
         assert blamed
         assert all(line.startswith("blamed: elgin: ") and what in line for line in blamed), blamed
+        assert logged(world, run) == ["elgin"] * len(blamed)
+    let_go(hospitals)
+
+
+def logged(world: Masked, run: str) -> list[str]:
+    """Whom the log calls at fault."""
+    found = [json.loads(text) for text in world.app.means.logbook.entries(0, 1000)]
+    return [entry["site"] for entry in found if entry["action"] == "blamed" and entry["run"] == run]
+
+
+@in_loop
+async def test_who_lies_in_the_very_last_message_of_a_run_is_still_named(tmp_path: Path):
+    world = Masked(tmp_path / "hub", plan=plan_of(5, 1))
+    async with world.app.running():
+        hospitals = [*await world.hospitals("elgin", kind=Lying), *await world.hospitals(*FIVE[:4])]
+        run = await world.begin(*hospitals)
+        elgin, live = hospitals[0], world.app.runs.live[run]
+        await stepped(run, hospitals, lambda: live.place[0] == 1 and live.place.phase == "sum" and live.secure.each[0].phase == "sign")
+        elgin.lies = LIES["revealed a wrong share"]
+        await stepped(run, hospitals[1:4], lambda: len(live.secure.each[0].machine.who("signature")) == 3)
+        await stepped(run, hospitals[:1], lambda: live.secure.each[0].machine.who("reveal") == ["elgin"])
+        await served(run, *hospitals)
+        assert equal(await world.results(run), expected(FIVE, 5, 1))
+        assert [line for line in await world.told(run) if line.startswith("blamed")] == ["blamed: elgin: revealed a wrong share"]
+        assert logged(world, run) == ["elgin"]
+    let_go(hospitals)
+
+
+@in_loop
+async def test_where_either_of_two_may_lie_both_are_told_and_the_log_names_nobody(tmp_path: Path):
+    world = Masked(tmp_path / "hub")
+    async with world.app.running():
+        hospitals = [*await world.hospitals("elgin", kind=Lying), *await world.hospitals(*FIVE[:4])]
+        hospitals[0].lies = {"ready": {"kind": "complaint", "about": "birch"}}
+        run = await world.begin(*hospitals)
+        await asyncio.gather(*(asyncio.wait_for(each.serve(run), 20) for each in hospitals), return_exceptions=True)
+        says = "blamed: one of birch and elgin lies: elgin says that it cannot open the shares that birch dealt it"
+        assert says in await world.told(run)
+        assert logged(world, run) == []
     let_go(hospitals)
 
 
@@ -99,10 +139,10 @@ async def test_what_is_out_of_turn_changes_nothing(tmp_path: Path):
         await stepped(run, others, lambda: live.place.stage == 1 and live.round is not None)
 
         def state() -> Any:
-            return world.app.means.store.read(lambda c: records.secure_rows(c, run)), live.place, dict(live.reasons)
+            return world.app.means.store.read(lambda c: records.secure_rows(c, run).get(0, {})), live.place, dict(live.reasons)
 
         before, told = state(), await world.told(run)
-        epoch = live.secure.machine.stand.epoch
+        epoch = live.secure.each[0].machine.stand.epoch
         wrong = [
             {"kind": "nothing"}, "text", 7, {"kind": "refuse"}, {"kind": "refuse", "says": 3}, {"kind": "done", "epoch": epoch, "index": 0},
             {"kind": "upload", "epoch": epoch + 1, "index": 0, "digest": "11" * 32}, {"kind": "ready", "epoch": epoch - 1},
@@ -167,11 +207,11 @@ async def test_of_several_starts_of_a_study_at_one_moment_one_counts(tmp_path: P
 
 
 def stands(live: Live, phase: str) -> bool:
-    return live.secure is not None and live.secure.phase == phase
+    return live.secure is not None and live.secure.each[0].phase == phase
 
 
 def said(live: Live, kind: str, names: set[str]) -> bool:
-    return live.secure is not None and set(live.secure.machine.who(kind)) == names
+    return live.secure is not None and set(live.secure.each[0].machine.who(kind)) == names
 
 
 @in_loop

@@ -41,11 +41,11 @@ async def test_a_coordinator_that_stops_in_any_phase_goes_on_from_its_rows(tmp_p
     async with world.app.running():
         hospitals = await world.hospitals(*TRIO)
         run = await world.begin(*hospitals)
-        sums = world.app.runs.live[run].secure
+        sums = world.app.runs.live[run].secure.each[0]
         await stepped(run, hospitals, lambda: sums.phase == phase)
     again = Masked(world.folder, found=False)
     async with again.app.running():
-        assert again.app.runs.live[run].secure.phase == {"reveal": "sign"}.get(phase, phase)  # who has signed signs again
+        assert again.app.runs.live[run].secure.each[0].phase == {"reveal": "sign"}.get(phase, phase)  # who has signed signs again
         await served(run, *again.moved(hospitals))
         assert equal(await again.results(run), expected(TRIO))
     let_go(hospitals)
@@ -65,7 +65,7 @@ async def test_a_coordinator_that_is_killed_at_a_named_state_goes_on_from_its_ro
         run = await world.begin(*hospitals)
         serving = [asyncio.ensure_future(each.serve(run)) for each in hospitals]
         await kill.over.wait()
-        phase = world.app.runs.live[run].secure.phase
+        phase = world.app.runs.live[run].secure.each[0].phase
         assert phase == ("opened" if name in ("folded", "applied") else "upload")
         for each in serving:
             each.cancel()
@@ -90,7 +90,7 @@ async def test_who_has_refused_a_round_is_not_waited_for_after_a_restart(tmp_pat
     async with world.app.running():
         hospitals = [*await world.hospitals(*FIVE[:4]), *await world.hospitals("elgin", kind=Unwilling)]
         run = await world.begin(*hospitals)
-        sums = world.app.runs.live[run].secure
+        sums = world.app.runs.live[run].secure.each[0]
         await stepped(run, hospitals, lambda: "refused/elgin" in sums.machine.rows)
         assert sums.phase == "upload"
     again = Masked(world.folder, found=False)
@@ -108,10 +108,10 @@ async def test_a_round_whose_sum_came_to_nothing_is_given_up_also_after_a_restar
         hospitals = await world.hospitals(*TRIO)
         run = await world.begin(*hospitals)
         live = world.app.runs.live[run]
-        await stepped(run, hospitals, lambda: live.secure.phase == "sign")
+        await stepped(run, hospitals, lambda: live.secure.each[0].phase == "sign")
         live.driver.cancel()  # it dies before it has given the round up
-        await live.secure.feed(Stop("no more can sign"))
-        assert live.secure.phase == "idle"
+        await live.secure.each[0].feed(Stop("no more can sign"))
+        assert live.secure.each[0].phase == "idle"
     again = Masked(world.folder, found=False)
     async with again.app.running():
         await asyncio.wait_for(served(run, *again.moved(hospitals)), 10)
@@ -127,8 +127,8 @@ async def shrunk(world: Masked, pages: int = 0) -> None:
 
 def kept(world: Masked, run: str) -> dict[str, str]:
     """The machine's rows on the disk, with what may wait."""
-    rows = world.app.means.store.read(lambda c: records.secure_rows(c, run))
-    for order in world.app.runs.live[run].secure.unwritten:
+    rows = world.app.means.store.read(lambda c: records.secure_rows(c, run).get(0, {}))
+    for order in world.app.runs.live[run].secure.each[0].unwritten:
         rows = {name: text for name, text in rows.items() if name not in order.forget} | order.rows
     return {name: text for name, text in rows.items() if name != "pins"}
 
@@ -140,7 +140,7 @@ async def test_where_the_disk_is_full_the_machine_stands_on_its_rows_and_goes_on
 ):
     monkeypatch.setattr(driver, "RETRY_S", 0.05)
     async with begun(tmp_path, honest(TRIO), plan=plan_of(400)) as (world, hospitals, run):
-        sums = world.app.runs.live[run].secure
+        sums = world.app.runs.live[run].secure.each[0]
         await stepped(run, hospitals, lambda: sums.phase == phase)
         await shrunk(world)
         with pytest.raises(Refused, match="full") as caught:
@@ -158,7 +158,7 @@ async def test_a_step_is_not_kept_without_the_one_it_builds_on(tmp_path: Path, m
     monkeypatch.setattr(store, "GROUP", 1)
     async with begun(tmp_path, honest(FIVE[:4])) as (world, hospitals, run):
         amber, birch, dover = hospitals[0], hospitals[1], hospitals[3]
-        sums = world.app.runs.live[run].secure
+        sums = world.app.runs.live[run].secure.each[0]
         await stepped(run, [*hospitals, birch, dover], lambda: len(sums.machine.who("advert")) == 2)
         found, _ = await amber.work(run, wait_s=0)
         (advert,) = amber.heard(found["secure"])
@@ -178,7 +178,7 @@ async def test_a_step_is_not_kept_without_the_one_it_builds_on(tmp_path: Path, m
 @in_loop
 async def test_a_step_on_its_way_when_a_run_is_stopped_leaves_nothing_behind(tmp_path: Path):
     async with begun(tmp_path, honest(TRIO)) as (world, hospitals, run):
-        sums = world.app.runs.live[run].secure
+        sums = world.app.runs.live[run].secure.each[0]
         await stepped(run, hospitals, lambda: sums.phase == "bundles")
         found, _ = await hospitals[0].work(run, wait_s=0)
         (dealt,) = hospitals[0].heard(found["secure"])
@@ -195,7 +195,7 @@ async def test_who_is_at_fault_is_named_also_if_there_was_no_room_to_say_it_at_f
     async with begun(tmp_path, honest(TRIO)) as (world, hospitals, run):
         live = world.app.runs.live[run]
         await shrunk(world)
-        live.secure.blamed.append(Blame("cedar", "lied " * 2000))
+        live.secure.each[0].blamed.append(Blame("cedar", "lied " * 20_000))
         live.nudge.set()
         await world.until(run, "running", lambda found: "waits for the coordinator's disk" in found["says"])
         await shrunk(world, 1 << 30)

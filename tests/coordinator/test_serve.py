@@ -16,7 +16,7 @@ import pytest
 
 from collegium.coordinator import founding, serve
 from collegium.coordinator.records import Event
-from collegium.errors import LinkError, StorageError
+from collegium.errors import ConflictError, LinkError, StorageError
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,6 +44,8 @@ def test_a_real_process_serves_a_real_run_and_ends_in_order(tmp_path: Path):
         lines = iter(process.stdout.readline, "")
         assert next(lines).startswith("Collegium coordinator of 'Real'")
         assert next(lines) == f"ready at https://127.0.0.1:{port}\n"
+        with pytest.raises(ConflictError, match=rf"already serves .*hub \(process {process.pid}\)"):
+            serve.serve(tmp_path / "hub", host="127.0.0.1", port=free_port())
         asyncio.run(take_part(tmp_path / "hub", port))
         begun = time.monotonic()
         process.send_signal(signal.SIGTERM)

@@ -155,7 +155,9 @@ def vector_digest_of(vector: bytes) -> str:
 
 
 class Site(Speaker):
-    """A hospital that answers what it is asked."""
+    """A hospital that answers what it is asked; `tag` is the key of a round whose sum it checks, and its name."""
+
+    tag: tuple[bytes, str] = (b"", "")
 
     def __init__(self, app: App, name: str, client: httpx.AsyncClient | None = None) -> None:
         super().__init__(app, identity.key(identity.digest(name.encode()).encode()[:32]), client)
@@ -176,7 +178,8 @@ class Site(Speaker):
         shared = wire.decode(bytes(frame))
         algorithm = drift(shared["w"].size, shared["w"].dtype) if "w" in shared else counting()
         change, _ = task.update(algorithm, shared, self.table, {})
-        vector = bytes(task.frame(task.vector(change, asked.layout, asked.place.phase), asked.layout.nbytes))
+        tag = self.tag if self.tag[0] else None
+        vector = bytes(task.frame(task.vector(change, asked.layout, asked.place.phase, tag), asked.layout.nbytes))
         return Answer(asked.run, asked.place, vector_digest_of(vector), len(vector)), vector
 
     async def upload(self, answer: Answer, vector: bytes, chunks: Sequence[int] | None = None) -> None:

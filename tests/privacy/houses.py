@@ -59,7 +59,7 @@ class House:
         masks.apply(y, ring.layout_of(task["layout"]), found)
         keep(self.folder, y.tobytes())
         self.masked.append((asked.ask.epoch, asked.ask.index, digest(y.tobytes())))
-        self.sums.burn(asked, digest(y.tobytes()))
+        self.sums.burn(asked, digest(y.tobytes()), task)
         return {"digest": digest(y.tobytes()), "nbytes": len(y)}, y.tobytes()
 
 

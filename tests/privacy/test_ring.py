@@ -155,3 +155,22 @@ def test_pieces_add_up_to_the_whole(narrow, step):
             piece = np.frombuffer(vector, np.uint8)[start : start + 8 * step]
             ring.add(out[start : start + 8 * step], piece, start, layout)
     assert out.tobytes() == total
+
+
+def test_a_sum_tells_whether_each_site_counted_itself_once():
+    layout, _, total = total_of([{"n": np.arange(3)}, {"n": np.arange(3)}])
+    assert ring.wellformed(reader(total), layout, 2, "sum")
+    assert not ring.wellformed(reader(total), layout, 3, "sum")
+
+
+@pytest.mark.parametrize(("at", "value"), [(0, 1), (0, -1), (5, 2), (161, 1)])
+def test_in_a_ranging_sum_every_site_names_one_power_of_two_a_leaf(at, value):
+    plain = ring.plain({"a": np.ones(2), "w": np.ones(3, np.float32)}, 2)
+    asked = ring.ranging(plain)
+    vector = b"".join(b.tobytes() for b in ring.encode(ring.ranges({"a": np.ones(2), "w": np.zeros(3, np.float32)}, plain), asked))
+    total = np.frombuffer(bytearray(vector), np.uint8).copy()
+    ring.add(total, np.frombuffer(vector, np.uint8), 0, asked)
+    assert ring.wellformed(reader(total.tobytes()), asked, 2, "range")
+    counts = total[: 8 * 2 * ring.BUCKETS].view(np.int64)
+    counts[at] += value
+    assert not ring.wellformed(reader(total.tobytes()), asked, 2, "range")

@@ -7,7 +7,7 @@ import pytest
 from collegium import identity
 from collegium.errors import IdentityError, StudyError
 from collegium.privacy import secagg
-from collegium.privacy.secagg import Advert, agreed, badge, cohorts, digests, read_advert, settle, wanted
+from collegium.privacy.secagg import Advert, Persist, agreed, badge, cohorts, digests, read_advert, settle, wanted
 from collegium.privacy.secagg_keys import agree
 from collegium.privacy.secagg_messages import Adverts
 from collegium.privacy.secagg_stand import Open
@@ -82,7 +82,7 @@ def test_one_key_under_two_names_is_one_site():
 def test_more_than_a_cohort_is_cut():
     with pytest.raises(StudyError, match="129 sites are too many") as caught:
         settle(STUDY, pins(129))
-    assert "fewer sites" in caught.value.hint
+    assert "cohorts" in caught.value.hint
 
 
 @pytest.mark.parametrize(("n", "sizes"), [(3, {3}), (128, {128}), (129, {64, 65}), (200, {66, 67}), (500, {62, 63}), (1000, {62, 63})])
@@ -94,6 +94,30 @@ def test_cohorts_are_even_whole_and_fixed_by_the_study(n, sizes):
     assert found == cohorts(STUDY, names)
     assert all(list(cohort) == sorted(cohort) for cohort in found)
     assert len(found) == 1 or found != cohorts("other", names)
+
+
+@pytest.mark.parametrize("largest", [6, 7, 8, 16, 128])
+def test_no_cohort_is_smaller_than_the_fewest_of_which_a_sum_is_opened(largest):
+    for n in (*range(1, 70), 129, 161, 321, 999):
+        found = cohorts(STUDY, [f"s{k}" for k in range(n)], largest=largest)
+        assert max(map(len, found)) <= largest
+        assert len(found) == 1 or min(map(len, found)) >= secagg.smallest(largest)
+
+
+def test_of_a_cohort_other_numbers_are_enough_than_of_all():
+    rules = manifest(100) | {"privacy": manifest(100)["privacy"] | {"cohort": 64}}
+    assert agreed(rules, STUDY, pins(40), of=64).enough == 100
+    assert agreed(rules, STUDY, pins(40), of=65).enough == 27
+    assert agreed(rules, STUDY, pins(17), of=200).enough == 16
+    assert secagg.fewest(manifest(100), 129) == 32
+    everybody = pins(90)
+    mine = secagg.group(rules, STUDY, everybody, "s7")
+    assert "s7" in mine
+    assert mine.items() <= everybody.items()
+    assert len(mine) == 30
+    assert badge(agreed(rules, STUDY, mine, of=90), 3).endswith(
+        "the coordinator sees the sums of 3 cohorts, this one of 30 sites and never of fewer than 21"
+    )
 
 
 def test_the_same_work_is_known_in_another_run_round_attempt_or_scale():
@@ -181,3 +205,9 @@ def test_the_weak_points_are_weak(point):
 
 def test_an_order_to_persist_does_not_show_its_rows():
     assert repr(secagg.Persist({"key/0": "c0ffee"}, ("old",))) == "Persist(['key/0'], forget=['old'])"
+
+
+def test_several_changes_of_the_rows_are_one():
+    changes = [Persist({"a": "1", "b/x": "1", "c": "1"}), Persist({"a": "2", "d": "1"}, ("b/", "c")), Persist({"c": "3"}, ("d",))]
+    assert secagg.together(changes) == Persist({"a": "2", "c": "3"}, ("b/", "d"))
+    assert secagg.together([]) == Persist({})

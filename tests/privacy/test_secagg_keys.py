@@ -9,9 +9,9 @@ from collegium.errors import ConflictError, IdentityError
 from collegium.privacy import secagg_site
 from collegium.privacy.secagg import Persist
 from collegium.privacy.secagg_keys import Send, Site
-from collegium.privacy.secagg_messages import Adverts, Begin, Bundles, Done
+from collegium.privacy.secagg_messages import Adverts, Begin, Bundles, Quorum
 from collegium.privacy.secagg_site import Leave, Resume
-from collegium.privacy.secagg_stand import Open
+from collegium.privacy.secagg_stand import Close, Open
 from tests.privacy.epochs import Federation
 from tests.privacy.lies import OTHER, TASK, WORK, refused
 
@@ -41,8 +41,12 @@ def test_secrets_die_as_soon_as_they_can():
     f.start(TASK, WORK)
     site.tell(f.hub.owed("site000"))
     assert {name for name in site.disk if name.endswith("/0")} == {"shares/0"}  # the vector is masked: nobody needs its masks
-    site.tell(Done(1, 2))
-    assert not {name for name in site.disk if name.split("/")[0] in ("key", "peers", "shares")} - {"key/3", "peers/3", "shares/3"}
+    f.settle()
+    f.hub.tell(Close(tuple(f.names), "root"))
+    f.settle()
+    f.start(OTHER)
+    site.tell(f.hub.owed("site000"))
+    assert {name for name in site.disk if name.endswith(("/0", "/1"))} == {"shares/1"}  # and the next one ends what was left of the last
 
 
 def test_keys_follow_from_the_entropy_and_nothing_else():
@@ -80,7 +84,7 @@ def test_shares_before_adverts_are_too_early():
 
 def test_nothing_is_answered_before_the_first_epoch():
     site = Federation(3).sites["site000"]
-    for event in (Adverts(0, ()), Bundles(0, {}), Done(0, 0)):
+    for event in (Adverts(0, ()), Bundles(0, {}), Quorum(0, 0, {})):
         with refused(site, r"this site is in epoch 0 \(none\)"):
             site.tell(event)
 
@@ -112,7 +116,7 @@ def test_c09_a_state_from_a_backup_is_given_up():
     assert kinds(site) == {"epoch"}
     site.restart()
     with refused(site, r"this site is in epoch 1 \(retired\); old keys are not used again"):
-        site.tell(Done(1, 0))
+        site.tell(Quorum(1, 0, {}))
     with refused(site, "epoch 1 cannot begin"):
         site.tell(Begin(1))
     f.prepare()
@@ -137,7 +141,7 @@ def test_who_leaves_destroys_the_epoch_and_may_come_back_in_the_next(when):
     with refused(site, "epoch 1 cannot begin: this site has seen epoch 1"):
         site.tell(Begin(1))
     with refused(site, r"in epoch 1 \(retired\)"):
-        site.tell(Done(1, 0))
+        site.tell(Quorum(1, 0, {}))
     f.prepare()
     assert f.round(OTHER) is not None
 

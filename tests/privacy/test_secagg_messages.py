@@ -14,7 +14,6 @@ from collegium.privacy.secagg_messages import (
     Begin,
     Bundles,
     Complaint,
-    Done,
     Quorum,
     Ready,
     Reveal,
@@ -29,7 +28,7 @@ D, S = "ab" * 32, "cd" * 64
 MESSAGES = [
     Begin(1, ("a", "ü")), Advert("{}", S), Adverts(1, (Advert("{}", S), Advert("[]", S))), Bundles(1, {"a": "00", "b": ""}), Ready(1),
     Complaint(1, "ü"), Ask(1, 0, D, ("a", "b")), Upload(1, 0, D), Survivors(1, 0, ("a",), "root"), Signature(1, 0, S),
-    Quorum(1, 0, {"a": S}), Reveal(1, 0, {"a": "00" * 33}, {}), Done(1, 0),
+    Quorum(1, 0, {"a": S}), Reveal(1, 0, {"a": "00" * 33}, {}),
 ]  # fmt: skip
 
 each = pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)

@@ -4,16 +4,16 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from collegium.errors import CollegiumError
-from collegium.privacy import masks, secagg_coordinator, secagg_site
+from collegium.privacy import masks, ring, secagg, secagg_coordinator, secagg_site
 from collegium.privacy.secagg_keys import Send
 from collegium.privacy.secagg_messages import Reveal, Upload, document, message_of
 from collegium.privacy.secagg_stand import Close, Failed, From, Open, Refused, Start, Stop, Tick, Unmask
-from tests.privacy.epochs import Federation, Killed
+from tests.privacy.epochs import STUDY, Federation, Killed, layout
 from tests.privacy.lies import TASK, WORK
 
 
@@ -296,3 +296,29 @@ def test_s01_calm_schedules_end_with_every_sum(seed):
             f.poll(random.choice(f.names))
     assert [data for _, _, data in f.hub.sums] == [f.plain(f.names)] * 4
     assert f.hub.found(Failed) == []
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.data())
+def test_cohorts_add_up_to_the_survivors_of_those_that_stand(data):
+    """Whoever drops out before its upload: a cohort opens its sum exactly where enough of it are left, whatever the others do."""
+    names = [f"site{k:03}" for k in range(14)]
+    total, plain = None, None
+    for group in secagg.cohorts(STUDY, names, largest=6):
+        f = Federation(len(group), names=list(group), make_layout=lambda n: layout(14)).prepare()
+        survivors = tuple(sorted(data.draw(st.sets(st.sampled_from(group)))))
+        before = len(f.hub.sums)
+        f.start(TASK, WORK)
+        f.settle(survivors)
+        f.hub.tell(Close(survivors, "root"))
+        f.settle()
+        opened = len(f.hub.sums) > before
+        assert opened == (len(survivors) >= f.terms.enough)
+        if opened:
+            found, wanted = (np.frombuffer(bytearray(each), np.uint8).copy() for each in (f.hub.sums[-1][2], f.plain(survivors)))
+            for each, more in ((total, found), (plain, wanted)):
+                if each is not None:
+                    ring.add(more, each, 0, f.layout)
+            total, plain = found, wanted
+    assert (total is None) == (plain is None)
+    assert total is None or total.tobytes() == plain.tobytes()

@@ -1,9 +1,10 @@
 """The coordinator's memory: what it keeps, for how long, and that it holds nothing bulky or secret."""
 
 import numpy as np
+import pytest
 
 from collegium.privacy.secagg_coordinator import restore
-from collegium.privacy.secagg_stand import Close, Open, Persist, Stop
+from collegium.privacy.secagg_stand import Close, Open, Persist, Stop, Unmask, at_fault
 from tests.privacy.epochs import Federation
 from tests.privacy.lies import OTHER, TASK, WORK
 
@@ -98,3 +99,45 @@ def test_p02_no_byte_of_a_vector_or_of_a_secret_is_in_what_the_coordinator_keeps
     plain = {site.vector.tobytes()[:8].hex() for site in f.sites.values()}
     assert len(plain) == 5
     assert not [value for value in secrets | plain for text in seen if value in text]
+
+
+def test_a_coordinator_that_wrote_down_that_a_sum_is_open_knows_its_masks_again():
+    f = Federation(5).prepare()
+    f.start(TASK, WORK)
+    f.settle()
+    f.hub.tell(Close(tuple(f.names), "root"))
+    found = list[dict[str, str]]()
+    carry_out = f.hub.carry_out
+
+    def noted(orders):
+        found.extend(dict(f.hub.machine.rows) for order in orders if isinstance(order, Unmask))
+        carry_out(orders)
+
+    f.hub.carry_out = noted
+    f.settle()
+    (rows,) = found
+    (unmask,) = f.hub.found(Unmask)
+    assert restore(f.terms, rows, now=0.0)[1] == [unmask]
+    spoilt = {name: text for name, text in rows.items() if name != f"reveal/{f.names[0]}"}
+    few = [name for name in spoilt if name.startswith("reveal/")][:-3]
+    assert restore(f.terms, {name: text for name, text in spoilt.items() if name not in few}, now=0.0)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "liars", "dealers", "pairs"),
+    [
+        ({("a", "a")}, ["a"], [], []),  # nobody but itself has dealt it
+        ({("a", "b")}, [], [], [("a", "b")]),
+        ({("a", "b"), ("a", "c")}, [], [], [("a", "b"), ("a", "c")]),
+        ({("a", "b"), ("a", "c"), ("a", "d")}, ["a"], [], []),  # or three had lied, where two may
+        ({("a", "d"), ("b", "d"), ("c", "d")}, [], ["d"], []),
+        ({("a", "a"), ("a", "b"), ("c", "b"), ("d", "b"), ("e", "b")}, ["a"], ["b"], []),
+        ({("a", "a"), ("b", "a")}, ["a"], [], []),  # whoever lies about its own share may have dealt others wrong ones
+    ],
+)
+def test_m08_of_two_ends_of_a_wrong_share_one_is_named_only_where_that_is_known(wrong, liars, dealers, pairs):
+    found = at_fault(wrong, 2)
+    assert [blame.site for blame in found if "revealed" in blame.says and blame.site] == liars
+    assert [blame.site for blame in found if blame.says == "dealt wrong shares"] == dealers
+    says = [f"one of {by} and {of} lies: a share that {of} dealt and {by} revealed is wrong" for by, of in pairs]
+    assert [blame.says for blame in found if not blame.site] == says

@@ -24,6 +24,12 @@ def reader(data):
     return lambda at, size: bytes(data[at : at + size])
 
 
+def test_without_its_tags_a_layout_is_the_one_it_was_made_of():
+    assert tags.bare(WIDER) == LAYOUT
+    assert tags.bare(LAYOUT) == LAYOUT
+    assert WIDER.nbytes == LAYOUT.nbytes + tags.BYTES
+
+
 def summed(updates=UPDATES, names=NAMES, key=KEY):
     made = [tags.tagged(update, LAYOUT, key, name) for update, name in zip(updates, names, strict=True)]
     return np.frombuffer(bytearray(fold_bytes(WIDER, [bytes(frame(ring.encode(u, WIDER), WIDER.nbytes)) for u in made])), np.uint8)

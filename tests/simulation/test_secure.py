@@ -5,8 +5,8 @@ import pytest
 
 import collegium
 from collegium import tree as T
-from collegium.errors import StudyError
-from collegium.privacy import secagg
+from collegium.errors import IdentityError, StudyError
+from collegium.privacy import ring
 
 STUDY = {
     "title": "Age", "purpose": "A test.", "method": {"kind": "glm"}, "held_out": {"test": 3}, "sites": {"minimum": 1},
@@ -58,10 +58,27 @@ def test_keys_are_made_anew_when_an_epoch_has_used_them(monkeypatch):
     assert spent["rounds"] > 4
 
 
-def test_more_sites_than_one_sum_takes_are_summed_by_cohorts(monkeypatch):
-    monkeypatch.setattr(secagg, "LARGEST", 6)
-    monkeypatch.setattr(secagg.cohorts, "__kwdefaults__", {"usual": 4})
-    assert both(STUDY, hospitals(9))["cohorts"] == 2
+def test_more_sites_than_one_sum_takes_are_summed_by_cohorts():
+    spent = both(STUDY | {"privacy": {"cohort": 8, "because": "to see how a large federation is cut"}}, hospitals(9))
+    assert spent["cohorts"] == 2
+    assert "the coordinator sees the sums of 2 cohorts, this one of 4 sites" in spent["badge"]
+
+
+@pytest.mark.parametrize("cohort", [{}, {"cohort": 8, "because": "to see how a large federation is cut"}])
+def test_sums_that_sites_check_are_the_same_bytes(cohort):
+    assert both(STUDY | {"sites": {"minimum": 3}, "privacy": {"verified": True, **cohort}}, hospitals(9))["cohorts"] == (2 if cohort else 1)
+
+
+def test_a_sum_that_is_altered_is_found_by_the_first_site_that_checks_it(monkeypatch):
+    honest = ring.add
+
+    def lying(total, vector, start, layout):
+        honest(total, vector, start, layout)
+        total[:8].view("<u8")[:] += 1
+
+    monkeypatch.setattr(ring, "add", lying)
+    with pytest.raises(IdentityError, match="the sum is not that of the vectors that were sent"):
+        collegium.simulate(STUDY | {"sites": {"minimum": 3}, "privacy": {"verified": True}}, hospitals(3), pooled=False, secure=True)
 
 
 def test_a_single_site_has_nobody_to_hide_among():

@@ -53,8 +53,8 @@ def test_the_root_that_all_sites_sign_in_a_secure_sum_is_one_that_the_log_had(hu
 
     def over() -> bool:
         live = hub.server.config.app.runs.live.get(run)
-        if live and "round" in live.secure.machine.rows:
-            roots.add(live.secure.machine.round.get("root", ""))
+        if live and "round" in live.secure.each[0].machine.rows:
+            roots.add(live.secure.each[0].machine.round.get("root", ""))
         return live is None
 
     with at_work(*sites):

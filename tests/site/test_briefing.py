@@ -57,11 +57,22 @@ def test_where_sums_are_plain_it_says_why(home):
 def test_a_sum_of_two_says_what_it_cannot_hide(home):
     two = home.another(sites={"minimum": 2}, privacy={"secure_aggregation": "on", "because": "only two exist"})
     pins = {"leeds": "01" * 32, "york": "02" * 32}
-    found = briefing.protections(two, manifest.read(two.manifest), pins)
+    found = briefing.protections(two, manifest.read(two.manifest), pins, pins)
     assert found["secure_sum_says"].startswith("on: protects against the coordinator only")
     assert found["secure_sum_says"].endswith("It is noted: only two exist")
-    alone = briefing.protections(two, manifest.read(two.manifest), {"leeds": "01" * 32})
+    only = {"leeds": "01" * 32}
+    alone = briefing.protections(two, manifest.read(two.manifest), only, only)
     assert alone["secure_sum_says"].startswith("on, and no run can begin yet: a secure sum needs three sites, found 1")
+
+
+def test_cohorts_and_checked_sums_are_told(home):
+    why = {"cohort": 8, "verified": True, "because": "the region wants it"}
+    cut = home.another(privacy=why, sites={"minimum": 3})
+    pins = {f"site{n}": f"{n:02x}" * 32 for n in range(9)}
+    group = cut.cohort(pins, "site3")
+    says = briefing.protections(cut, manifest.read(cut.manifest), pins, group)["secure_sum_says"]
+    assert f"the coordinator sees the sums of 2 cohorts, this one of {len(group)} sites and never of fewer than" in says
+    assert says.endswith("; its sites check each sum. It is noted: the region wants it")
 
 
 def test_the_participants_carry_their_words_and_marks(home):

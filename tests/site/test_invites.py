@@ -114,15 +114,33 @@ def test_enough_partners_must_be_verified_among_those_there_are_now(home):
 @pytest.mark.parametrize(("sites", "need"), [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (6, 4), (9, 6), (10, 6)])
 def test_by_default_as_many_are_verified_as_a_secure_sum_needs(home, sites, need):
     pins = {f"s{n}": f"{n:02x}" * 32 for n in range(sites)}
-    assert invites.needed(home.rules, STUDY, pins, "s0") == need
+    assert invites.needed(home.rules, pins) == need
 
 
 def test_of_a_large_federation_the_partners_of_the_own_sum_count(home):
     pins = {f"s{n}": f"{n:064x}" for n in range(200)}
-    group = invites.cohort(STUDY, pins, "s7")
+    group = home.offer().cohort(pins, "s7")
     assert "s7" in group
     assert len(group) < 128
-    assert invites.needed(home.rules, STUDY, pins, "s7") == 2 * len(group) // 3
+    assert invites.needed(home.rules, group) == 2 * len(group) // 3
+
+
+def test_the_partners_that_count_are_those_of_the_own_cohort(home):
+    """A coordinator that may make up the whole of a cohort learns its one real site's part, however many are real elsewhere."""
+    names = [f"site{n}" for n in range(8)]
+    cut = home.another(privacy={"cohort": 8, "because": "a test"}, sites={"minimum": 3})
+    pins = {"leeds": home.mine, **{name: f"{n:02x}" * 32 for n, name in enumerate(names, 16)}}
+    offer = home.offer(participants.signed(cut.study, LEAD, pins), study=cut.study, fields=cut.manifest)
+    group = offer.cohort(pins, "leeds")
+    mine, others = sorted(set(group) - {"leeds"}), sorted(set(pins) - set(group))
+    assert len(mine) < len(others) + 2
+    need = invites.needed(home.rules, group)
+    home.approve(offer, verified=tuple(others))
+    assert home.state(offer) == (
+        "changed", f"{need} partners must be verified among the {len(group)} participants of this site's cohort, 0 are"
+    )  # fmt: skip
+    home.approve(offer, verified=tuple(mine[:need]))
+    assert home.state(offer)[0] == "approved"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from collegium.errors import FrameError, IdentityError, StorageError, StudyError
 from collegium.identity import CHUNK, digest
 from collegium.privacy import ring, secagg
 from collegium.privacy.secagg import Advert
-from collegium.privacy.secagg_messages import Ask, Begin, Complaint, Done, Ready, Reveal, Signature, Survivors, Upload, document
+from collegium.privacy.secagg_messages import Ask, Begin, Complaint, Ready, Reveal, Signature, Survivors, Upload, document
 from collegium.privacy.secagg_stand import Close, Prepared
 from collegium.site.frames import INLINE
 from collegium.site.secure import Sums, keep, kept, refusal, wanted
@@ -106,7 +106,7 @@ def test_a_disk_that_cannot_be_written_is_told_at_every_step_and_the_step_goes_o
     ("among", "says"),
     [
         ([*NAMES, "mallory"], "'mallory' is among the sites of the sum, and was not approved"),
-        (NAMES[:2], "2 sites make keys, the manifest wants 3"),
+        (NAMES[:2], "2 sites make keys, the study wants 3"),
         ([], "0 sites make keys"),
         (["leeds", "leeds", "milan"], "named twice"),
         (NAMES[1:], "names another key for site 'leeds'"),
@@ -199,10 +199,10 @@ def test_masks_come_again_until_they_are_burned_and_never_after(study):
     assert [mask.sign for mask in found] == [1, 1, 1, 1]  # its own, and first by name of every pair
     house.restart()
     assert house.sums.masks(said, study.task) == (asked, found)
-    house.sums.burn(asked, "12" * 32)
+    house.sums.burn(asked, "12" * 32, study.task)
     for _ in range(2):
         assert house.sums.masks(said, study.task) == (asked, "12" * 32)
-        house.sums.burn(asked, "12" * 32)
+        house.sums.burn(asked, "12" * 32, study.task)
         house.restart()
 
 
@@ -216,7 +216,7 @@ def test_an_answered_task_is_answered_as_before_or_not_at_all(study):
     assert house.answer(said, study.task) == (told, vector)
     asked, found = house.sums.masks(said, study.task)
     assert found == told["digest"]
-    refused(house, "masked another vector", lambda: house.sums.burn(asked, "00" * 32), UpdateError)
+    refused(house, "masked another vector", lambda: house.sums.burn(asked, "00" * 32, study.task), UpdateError)
     (house.folder / "spool" / "masked").unlink()
     refused(house, "sits out one round", lambda: house.answer(said, study.task), UpdateError)
 
@@ -225,7 +225,7 @@ def test_an_answered_task_is_answered_as_before_or_not_at_all(study):
     "message",
     [
         Advert("{}", "00" * 64), Ready(1), Complaint(1, "milan"), Upload(1, 0, "00" * 32), Signature(1, 0, "00" * 64), Reveal(1, 0, {}, {}),
-        Ask(1, 0, "00" * 32, tuple(NAMES)), Done(1, 0),
+        Ask(1, 0, "00" * 32, tuple(NAMES)),
     ],
     ids=lambda message: type(message).__name__,
 )  # fmt: skip

@@ -139,3 +139,23 @@ def test_a_study_of_survival_lacks_nothing(document, says: str):
 
 def test_a_finer_grid_takes_a_reason():
     assert read(survival({"kind": "cox", "fewest": 1}, privacy={"because": "The rows are public."})).method.fewest == 1
+
+
+@pytest.mark.parametrize(
+    ("privacy", "says"),
+    [
+        ({"cohort": 32}, "cohorts of fewer than 64 sites let the coordinator see sums over a few of them: say why"),
+        ({"cohort": 5, "because": "few"}, "privacy.cohort: Input should be greater than or equal to 6"),
+        ({"cohort": 129}, "privacy.cohort: Input should be less than or equal to 128"),
+        ({"secure_aggregation": "off", "because": "trusted", "verified": True}, "`verified` checks secure sums, and this study has none"),
+    ],
+)
+def test_small_cohorts_take_a_reason_and_checks_take_secure_sums(privacy, says):
+    with pytest.raises(StudyError, match=re.escape(says)):
+        read(changed(privacy=privacy))
+
+
+def test_of_cohorts_and_checks_a_study_says_nothing_unless_it_wants_them():
+    chosen = read(changed(privacy={"cohort": 32, "because": "the region wants it", "verified": True})).privacy
+    assert (chosen.cohort, chosen.verified) == (32, True)
+    assert (read(EXAMPLE).privacy.cohort, read(EXAMPLE).privacy.verified) == (128, False)

@@ -153,7 +153,10 @@ def run(
 
 def masked(study: Study, plan: list[Stage], names: list[str]) -> Sums:
     """The secure sums of these sites, as the manifest wants them."""
-    return Sums(manifest.digest(study), plan, names, curious=study.privacy.curious, rounds=study.privacy.epoch)
+    chosen = study.privacy
+    return Sums(
+        manifest.digest(study), plan, names, curious=chosen.curious, rounds=chosen.epoch, largest=chosen.cohort, verified=chosen.verified
+    )
 
 
 def named(name: str, study: Study, found: Table) -> Table:

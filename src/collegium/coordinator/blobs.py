@@ -105,6 +105,14 @@ class Blobs:
         self.room_for(nbytes)
         return self.put(wire.encode(tree), nbytes)
 
+    def keep(self, pieces: Iterable[bytes], nbytes: int) -> Frame:
+        """Keep bytes that are no tree: in the returned value if they are few, else in a file, as `write` does."""
+        if nbytes <= SMALL:
+            body = b"".join(pieces)
+            return Frame(blake3.blake3(body).hexdigest(), nbytes, body)
+        self.room_for(nbytes)
+        return self.put(pieces, nbytes)
+
     def put(self, pieces: Iterable[Any], nbytes: int) -> Frame:
         """Write a file of `nbytes` from its pieces; its name is its digest."""
         draft, hasher = self.folder / f"tmp-{uuid.uuid4().hex}", blake3.blake3()

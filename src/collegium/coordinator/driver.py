@@ -9,17 +9,16 @@ from sqlalchemy import Connection
 
 from collegium.coordinator import records, recovery, states
 from collegium.coordinator.blobs import SMALL, Frame
+from collegium.coordinator.cohorts import Cohorts
 from collegium.coordinator.live import Live, Status, roster_text
 from collegium.coordinator.logbook import ITSELF
 from collegium.coordinator.means import Means
-from collegium.coordinator.secure import Sums
 from collegium.coordinator.spool import operation
-from collegium.coordinator.transition import Next, following, so_far
+from collegium.coordinator.transition import Next, following, misfits, so_far
 from collegium.engine import run as course
 from collegium.engine.messages import Place
 from collegium.engine.round import Abandon, Close, Failed, Order, Tick
 from collegium.errors import CollegiumError, ConflictError, NotFound, StorageError
-from collegium.privacy.secagg_stand import Refused
 
 log = logging.getLogger("collegium.coordinator.runs")
 TRIES = 3  # a round is asked so often before the run pauses
@@ -70,27 +69,48 @@ async def found(means: Means, live: Live) -> tuple[Order | None, float]:
         wait_s = await sums.ask(live.kept.run, live.kept.shared.digest, live.active, here, enough)
         if wait_s is not None:
             live.says = live.keyless
-            return given_up(sums), wait_s
+            return None, wait_s
+        if lacking := too_few(live, sums, sums.roster):
+            return lacking, 0.0
     order, wait_s = look(means, live)
-    if isinstance(order, Close):
-        opens_s = await sums.opened(order.sites, means.logbook.mark)
-        if failed := given_up(sums):
-            return failed, 0.0
-        return (order, 0.0) if opens_s is None else (None, opens_s)
-    return order, wait_s
+    if not isinstance(order, Close):
+        return order, wait_s
+    opens_s = await sums.opened(order.sites, means.logbook.mark)
+    if opens_s is None:
+        try:
+            for each in await asyncio.to_thread(misfits, means, live):
+                sums.spoil(each)
+        except NotFound as e:
+            return Abandon(lost(live, e)), 0.0
+    await blame(means, live, sums)  # the last round may close now
+    if opens_s is not None:
+        return None, opens_s
+    if live.closed is not None and sums.survivors != frozenset(live.closed):
+        return Abandon(f"whose answers count was fixed, and their sum cannot be opened any more ({sums.why})"), 0.0
+    return too_few(live, sums, sums.survivors) or Close(sums.survivors), 0.0
 
 
-def given_up(sums: Sums) -> Abandon | None:
-    """What a round or an epoch that came to nothing orders, once."""
-    why, sums.failure = sums.failure, ""
-    return Abandon(why) if why else None
+def too_few(live: Live, sums: Cohorts, sites: frozenset[str]) -> Abandon | None:
+    """Gives the round up where the cohorts that stand in it have fewer sites than the study's quorum."""
+    if sites and (len(sites) >= live.study.quorum or not sums.failures):
+        return None
+    return Abandon(
+        sums.why if len(sums.each) == 1 else f"{len(sites)} sites are in cohorts that stand, {live.study.quorum} must be: {sums.why}"
+    )
 
 
-async def blame(means: Means, live: Live, sums: Sums) -> None:
-    """Name in the run's events whom the protocol has found at fault."""
-    if events := [means.event(live, "blamed", f"{each.site}: {each.says}", each.site) for each in sums.blamed]:
+def blames(means: Means, live: Live) -> list[records.Event]:
+    """An event for each site that was found at fault, or for several of which one must be."""
+    found = live.secure.blamed if live.secure else []
+    return [means.event(live, "blamed", f"{each.site}: {each.says}" if each.site else each.says, each.site) for each in found]
+
+
+async def blame(means: Means, live: Live, sums: Cohorts) -> None:
+    """Name in the run's events and in the log whom the protocol has found at fault."""
+    found = sums.blamed
+    if events := blames(means, live):
         await means.store.commit(lambda c: records.tell_all(c, events))
-        del sums.blamed[: len(events)]  # not before it is written, and none that came meanwhile
+        sums.forget(found)  # not before it is written, and none that came meanwhile
         means.told(live, *events)
 
 
@@ -117,9 +137,14 @@ async def carry_out(means: Means, live: Live, order: Order) -> None:
             try:
                 await close(means, live, sites)
             except NotFound as e:
-                await abandon(means, live, f"round {live.place.round}: a committed update is lost ({e})")
+                await abandon(means, live, lost(live, e))
         case Abandon(reason):
             await abandon(means, live, reason)
+
+
+def lost(live: Live, why: NotFound) -> str:
+    """A vector that was committed is not there."""
+    return f"round {live.place.round}: a committed update is lost ({why})"
 
 
 async def close(means: Means, live: Live, sites: frozenset[str]) -> None:
@@ -133,10 +158,11 @@ async def close(means: Means, live: Live, sites: frozenset[str]) -> None:
     after = await asyncio.to_thread(following, means, live, sites)
     figures = after.figures | {"seconds": round(means.clock() - live.opened, 3)}
     done = means.event(live, "round", sentence(live, after), figures={**figures, "place": list(place), "stage": live.stage.name})
-    events = [done, *departures(means, live)]
+    events = [done, *departures(means, live), *sat_out(means, live)]
     if after.results:
         events.append(means.event(live, "finished", f"finished after {place}"))
-    dropped, files = unneeded(live, {after.results.digest} if after.results else after.kept.frames.keys())
+    needed = {after.results.digest} if after.results else after.kept.frames.keys()
+    dropped, files = unneeded(live, {*needed, *(each.frame.digest for each in after.shown)})
 
     def applied(c: Connection) -> list[str]:
         values = {"status": "applied", "answered": digests, "figures": recovery.figures_text(figures), "ended": done.at}
@@ -144,6 +170,8 @@ async def close(means: Means, live: Live, sites: frozenset[str]) -> None:
         records.turn_round(c, live.id, place, ["open", "closed"], becomes=becomes, **values)
         records.drop_uploads(c, live.id, place)
         records.change_frames(c, live.id, after.new, dropped)
+        if after.shown or live.shown:
+            records.show_sums(c, live.id, {each.cohort: each.document() for each in after.shown})
         if after.results:
             ended(c, live, "finished", "", after.results, done.at)
         else:
@@ -159,7 +187,7 @@ async def close(means: Means, live: Live, sites: frozenset[str]) -> None:
         means.blobs.unpin(after.new)
     means.reached("applied", place)
     left_behind = forget_round(live)
-    live.kept, live.roster, live.says, live.tries = after.kept, after.roster, "", 1
+    live.kept, live.roster, live.says, live.tries, live.shown = after.kept, after.roster, "", 1, after.shown
     if after.results:
         live.status, live.results = "finished", after.results
     if live.status == "running" and live.secure is None:
@@ -171,7 +199,8 @@ async def close(means: Means, live: Live, sites: frozenset[str]) -> None:
 
 def unneeded(live: Live, needed: Set[str]) -> tuple[list[str], list[str]]:
     """The frames that the run does not need any more, and those of them that are files."""
-    gone = [frame for digest, frame in live.kept.frames.items() if digest not in needed]
+    held = dict(live.kept.frames) | {each.frame.digest: each.frame for each in live.shown}
+    gone = [frame for digest, frame in held.items() if digest not in needed]
     return [frame.digest for frame in gone], [frame.digest for frame in gone if frame.body is None]
 
 
@@ -180,6 +209,8 @@ def forget_round(live: Live) -> list[str]:
     live.silent |= live.round.waiting - live.round.silent if live.round and live.round.answered else frozenset()
     large = live.kept.run.layout.nbytes > SMALL
     live.round, live.order, live.closed = None, None, None
+    if live.secure:
+        live.secure.turn()
     for kept in (live.digests, live.held, live.reasons):
         kept.clear()
     return list(live.roster) if large else []
@@ -208,6 +239,12 @@ def departures(means: Means, live: Live) -> list[records.Event]:
     return [means.event(live, "left", f"{site} left the run: {live.reasons.get(site, 'no reason given')}", site) for site in sorted(left)]
 
 
+def sat_out(means: Means, live: Live) -> list[records.Event]:
+    """An event for each cohort whose sites are not in the sum of this round."""
+    missing = live.secure.failures if live.secure else {}
+    return [means.event(live, "cohort", f"{name} is not in the sum: {why}") for name, why in missing.items()]
+
+
 async def depart(means: Means, live: Live, site: str, says: str) -> None:
     """A site leaves before it is asked anything: the others make keys, and end a round, without it."""
     event = means.event(live, "left", f"{site} left the run: {says}", site)
@@ -221,8 +258,8 @@ async def depart(means: Means, live: Live, site: str, says: str) -> None:
         await means.store.commit(left)
         live.roster = roster
         live.here.discard(site)
-        if live.secure and (site in live.secure.machine.waiting or live.secure.phase == "upload"):
-            await live.secure.feed(Refused(site, says[:500]))
+        if live.secure:
+            await live.secure.gone(site, says)
         if live.round and site in live.round.waiting:  # its steward or policy has said no since it took part
             live.reasons[site] = roster[site].left
             live.feed(Failed(site, live.reasons[site]))
@@ -278,13 +315,15 @@ async def end(means: Means, live: Live, status: Status, says: str, *, by: str = 
     place = live.place
     results = await asyncio.to_thread(so_far, means, live)
     event = means.event(live, status, says)
-    dropped, files = unneeded(live, {results.digest} if results else set())
+    events = [*blames(means, live), event]
+    dropped, files = unneeded(live, {*([results.digest] if results else []), *(each.frame.digest for each in live.shown)})
 
     def over(c: Connection) -> list[str]:
         ended(c, live, status, says, results, event.at)
         records.drop_uploads(c, live.id, place)
         records.change_frames(c, live.id, [results] if results else [], dropped)
-        records.tell(c, event, by=by)
+        for each in events:
+            records.tell(c, each, by=by)
         return [digest for digest in files if not records.frame_wanted(c, digest)]
 
     try:
@@ -294,7 +333,7 @@ async def end(means: Means, live: Live, status: Status, says: str, *, by: str = 
     live.status, live.says, live.results = status, says, results
     sites = forget_round(live)
     live.nudge.set()
-    means.told(live, event)
+    means.told(live, *events)
     await clean(means, live, place, sites, orphans)
 
 

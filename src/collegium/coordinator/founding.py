@@ -1,13 +1,15 @@
 """A coordinator's folder: its key, its operator's key, its certificate and its database, made once and never over another."""
 
+import contextlib
 import datetime
 import errno
+import fcntl
 import importlib.metadata
 import json
 import os
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,7 +18,7 @@ from collegium.coordinator import certificate, logbook, store
 from collegium.errors import ConflictError, StorageError, StudyError
 from collegium.identity import Key
 
-IDENTITY, OPERATOR, SETTINGS = "identity.key", "operator.key", "coordinator.json"
+IDENTITY, OPERATOR, SETTINGS, LOCK = "identity.key", "operator.key", "coordinator.json", "lock"
 
 
 def init(folder: Path, url: str, title: str, *, hosts: Sequence[str] = ()) -> Key:
@@ -94,6 +96,32 @@ def refuse_unfounded(folder: Path) -> None:
     """Raise `StorageError` where no coordinator was founded."""
     if not (folder / SETTINGS).exists():
         raise StorageError(f"{folder} is not a coordinator's folder", hint="`collegium coordinator init` makes one")
+
+
+@contextlib.contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process alone, until it ends. Raises `ConflictError` where another coordinator has it.
+
+    The database would survive two of them, for each step is a compare-and-set; but each would tell the sites its own view of a run.
+    """
+    refuse_unfounded(folder)
+    try:
+        held = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as e:
+        raise StorageError(f"{folder / LOCK} cannot be opened: {e.strerror}", hint="check the disk's space and permissions") from None
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConflictError(
+                f"a coordinator already serves {folder} (process {os.pread(held, 16, 0).decode()})",
+                hint="stop that one first, or found another in a folder of its own",
+            ) from None
+        os.truncate(held, 0)
+        os.pwrite(held, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(held)
 
 
 def version() -> str:

@@ -3,18 +3,18 @@
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from collegium import tree as T
 from collegium.canonical import pack
 from collegium.coordinator.blobs import SMALL, Frame
-from collegium.coordinator.secure import Sums
+from collegium.coordinator.cohorts import Cohorts
 from collegium.coordinator.states import Kept
 from collegium.engine import round as rounds
 from collegium.engine.messages import Place, Task, document, place_of
-from collegium.engine.round import Event, Order, Round
+from collegium.engine.round import Event, Failed, Order, Round
 from collegium.engine.run import Stage
 from collegium.identity import digest
 from collegium.study.manifest import Study
@@ -28,6 +28,22 @@ class Member(NamedTuple):
 
     counted: Place | None = None
     left: str = ""
+
+
+class Shown(NamedTuple):
+    """The sum of one cohort in the last round that closed, for its sites to check."""
+
+    cohort: int
+    epoch: int
+    number: int  # the index of its keys
+    place: Place  # of the round
+    frame: Frame
+
+    def document(self) -> dict[str, Any]:
+        """As it is told."""
+        return {
+            "epoch": self.epoch, "index": self.number, "place": list(self.place), "sum": self.frame.digest, "bytes": self.frame.nbytes
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -99,7 +115,8 @@ class Live:
     digests: dict[str, str] = field(default_factory=dict)  # answers committed for this place
     held: dict[str, bytes] = field(default_factory=dict)  # their vectors, while all of them are small: saves reading them back
     reasons: dict[str, str] = field(default_factory=dict)  # why sites failed in this round
-    secure: Sums | None = None  # None: the study asks for plain sums
+    shown: Sequence[Shown] = ()  # the sums of the last round that closed, where sites check them
+    secure: Cohorts | None = None  # None: the study asks for plain sums
     here: set[str] = field(default_factory=set)  # called for this run since this process started
     enough_at: float | None = None  # when so many were here that keys can be made
     silent: set[str] = field(default_factory=set)  # missed a round and not heard from since
@@ -127,14 +144,17 @@ class Live:
         return self.stages[self.place.stage]
 
     def ask(self, now: float) -> None:
-        """Open the round of the present place, nobody having answered yet."""
+        """Open the round of the present place, nobody having answered yet; who has refused it before a restart has."""
         sites, asked = self.study.sites, self.secure.roster if self.secure else self.active
-        quorum = max(self.study.quorum, self.secure.machine.terms.enough) if self.secure else self.study.quorum
+        quorum = max(self.study.quorum, self.secure.fewest) if self.secure else self.study.quorum
         self.round = rounds.open_round(
             self.place.round, asked, quorum=quorum, now=now, deadline_s=sites.deadline_s, grace_s=sites.grace_s,
             silent=frozenset(self.silent),
         )  # fmt: skip
         self.opened, self.order = now, None
+        for site, why in self.secure.refusals.items() if self.secure else ():
+            self.reasons.setdefault(site, why)
+            self.feed(Failed(site, why))
 
     def feed(self, event: Event) -> None:
         """Tell the round what happened, and wake the driver if there is something to do."""
@@ -159,7 +179,7 @@ class Live:
             return self.round.waiting
         if self.secure is None or self.status != "running":
             return frozenset()
-        return self.secure.absent if self.secure.phase != "none" else self.active - self.here
+        return self.secure.absent if self.secure.begun else self.active - self.here
 
     def enough(self, now: float) -> bool:
         """Whether the keys of secure sums can be made: all sites that take part have called, or enough have and the rest is late."""
@@ -190,10 +210,9 @@ class Live:
             return says("stopped", f"this site left the run: {member.left}")
         said = None
         if self.status == "running" and self.secure:
-            message = self.secure.owed(site, sealed or {})
-            said = self.secure.told(message, site) if message else None
+            said = self.secure.told(site, sealed or {})
             if said is None or said["kind"] != "ask":
-                return says("running", self.says, secure=said) if said else None
+                return self.told(says("running", self.says, secure=said)) if said else None
         if self.status != "running" or self.round is None or site not in self.round.waiting:
             return None
         key = member.counted, *(said["seen"] if said else ())
@@ -206,20 +225,28 @@ class Live:
         shared = self.kept.shared
         task = Task(self.id, self.digest, self.place, self.kept.run.layout, shared.digest, shared.nbytes, counted)
         inside = shared.body if shared.body is not None and shared.nbytes <= SMALL else b""
-        return Reply({"status": "running", "says": self.says, "task": document(task)} | ({"secure": said} if said else {}), inside)
+        reply = Reply({"status": "running", "says": self.says, "task": document(task)} | ({"secure": said} if said else {}), inside)
+        return self.told(reply)
 
     def closing(self) -> Reply:
         """The last word of a run."""
-        return says(self.status, self.says, self.results)
+        return self.told(says(self.status, self.says, self.results))
 
     def idle(self) -> Reply:
         """Nothing to do within the time that the site waits."""
         return says(self.status, self.says)
 
+    def told(self, reply: Reply) -> Reply:
+        """A reply, and beside it where the sums are that the sites check."""
+        return replace(reply, message={**reply.message, "sums": [each.document() for each in self.shown]}) if self.shown else reply
 
-def says(status: str, sentence: str, results: Frame | None = None, secure: Mapping[str, Any] | None = None) -> Reply:
-    """A reply without a task; `secure` is a message of the secure sum."""
+
+def says(
+    status: str, sentence: str, results: Frame | None = None, secure: Mapping[str, Any] | None = None, sums: Sequence[Any] = ()
+) -> Reply:
+    """A reply without a task; `secure` is a message of the secure sum, `sums` are those that sites check."""
     message: dict[str, Any] = {"status": status, "says": sentence, "task": None} | ({"secure": secure} if secure else {})
+    message |= {"sums": [*sums]} if sums else {}
     if results:
         message |= {"results": results.digest, "results_bytes": results.nbytes}
     return Reply(message)

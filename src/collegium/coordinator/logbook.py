@@ -36,6 +36,7 @@ ACTIONS = {
     "closed": "whose updates count in a round",
     "applied": "a round's sum was used; the digest is of what came of it",
     "abandoned": "a round was given up, nothing of it is used",
+    "blamed": "a site was found at fault in a secure sum; the run's events say of what",
     "paused": "a run rests",
     "resumed": "a run goes on",
     "stopped": "a run was ended by a person",

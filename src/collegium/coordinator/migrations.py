@@ -63,7 +63,15 @@ THIRD = (
 )
 FOURTH = ("CREATE TABLE secure (run TEXT NOT NULL REFERENCES run (id), name TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (run, name))",)
 FIFTH = ("ALTER TABLE run ADD COLUMN first TEXT NOT NULL DEFAULT ''",)
-MIGRATIONS: tuple[Sequence[str], ...] = (FIRST, SECOND, THIRD, FOURTH, FIFTH)
+SIXTH = (  # a run's sites may be too many for one secure sum: each cohort has rows of its own
+    "ALTER TABLE secure RENAME TO secure_before",
+    """CREATE TABLE secure (
+        run TEXT NOT NULL REFERENCES run (id), cohort BIGINT NOT NULL, name TEXT NOT NULL, text TEXT NOT NULL,
+        PRIMARY KEY (run, cohort, name))""",
+    "INSERT INTO secure (run, cohort, name, text) SELECT run, 0, name, text FROM secure_before",
+    "DROP TABLE secure_before",
+)
+MIGRATIONS: tuple[Sequence[str], ...] = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH)
 VERSION = len(MIGRATIONS)
 
 

@@ -41,6 +41,12 @@ def offered(c: Connection, study: str, roster: Collection[str]) -> Participation
     return found._replace(entries=participants.upto(found.entries, list(roster)))
 
 
+def named(c: Connection, study: str, roster: Collection[str]) -> list[str]:
+    """The participants that the sites of a run are told; the run's own sites where there is no list."""
+    found = offered(c, study, roster)
+    return [*participants.read(found.entries, study, found.lead)] or sorted(roster)
+
+
 def checked(known: Participation, more: Sequence[Entry], study: str, caller: Caller, members: Members) -> Participation:
     """The list with these entries at its end, if its lead asks and every new site has joined with that very key."""
     if known.lead not in ("", caller.key):

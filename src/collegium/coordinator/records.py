@@ -71,6 +71,8 @@ def tell(connection: Connection, event: Event, *, by: str = logbook.ITSELF) -> N
     values = event._asdict() | {"figures": json.dumps(event.figures)}
     del values["id"]
     connection.execute(TELL, values)
+    if event.kind == "blamed" and event.site:
+        logbook.append(connection, event.at, logbook.ITSELF, event.kind, run=event.run, site=event.site)
     if event.kind in ACTS:
         row = run_row(connection, event.run)
         more = {"sites": sorted(json.loads(row.roster))} if event.kind == "started" else {"digest": row.results} if row.results else {}
@@ -218,53 +220,94 @@ def results_frame(connection: Connection, digest: str, site: str | None) -> Fram
     for row in connection.execute(query.where(s.frame.c.digest == digest, s.run.c.results == digest)):
         if site is None or site in json.loads(row.roster):
             return Frame(row.digest, row.nbytes, row.body)
-    raise NotFound("there is no such frame: its round may be over", hint="ask for work: the next task names the present one")
+    if site is not None:
+        return sum_frame(connection, digest, site)
+    raise NO_FRAME
 
 
-def secure_rows(connection: Connection, run: str) -> dict[str, str]:
-    """What the machine of a run's secure sums keeps; without the sealed shares, which are large."""
-    found = select(s.secure.c.name, s.secure.c.text).where(s.secure.c.run == run, s.secure.c.name.notlike("bundle/%"))
-    return {row.name: row.text for row in connection.execute(found)}
+NO_FRAME = NotFound("there is no such frame: its round may be over", hint="ask for work: the next task names the present one")
 
 
-def refuse_gap(connection: Connection, run: str, before: Mapping[str, str]) -> None:
+OF_MACHINE = s.secure.c.name.notlike("bundle/%") & (s.secure.c.name != "sum")
+
+
+def secure_rows(connection: Connection, run: str) -> dict[int, dict[str, str]]:
+    """What the machines of a run's secure sums keep, by cohort; without the sealed shares, which are large."""
+    found = select(s.secure.c.cohort, s.secure.c.name, s.secure.c.text).where(s.secure.c.run == run, OF_MACHINE)
+    out: dict[int, dict[str, str]] = {}
+    for row in connection.execute(found):
+        out.setdefault(row.cohort, {})[row.name] = row.text
+    return out
+
+
+def refuse_gap(connection: Connection, run: str, cohort: int, before: Mapping[str, str]) -> None:
     """Raise `ConflictError` where these rows are not those on the disk, told by number and stand.
 
     The step before found no room, another process has made one, or the run is over: a step that builds on what is not there
     would leave a phase whose messages are missing.
     """
-    stand, count = connection.execute(STANDING, {"of_run": run}).one()
+    stand, count = connection.execute(STANDING, {"of_run": run, "of_cohort": cohort}).one()
     if (stand or "", count) != (before.get("stand", ""), len(before)):
         raise ConflictError(f"run {run}: the secure sum does not stand where this step begins", hint="ask for work: it is said again")
 
 
-def sealed_for(connection: Connection, run: str, site: str, senders: Iterable[str]) -> dict[str, str]:
+def sealed_for(connection: Connection, run: str, cohort: int, site: str, senders: Iterable[str]) -> dict[str, str]:
     """The sealed shares that these sites dealt to one of them, by row."""
     names = [f"bundle/{sender}/{site}" for sender in senders if sender != site]
-    found = select(s.secure.c.name, s.secure.c.text).where(s.secure.c.run == run, s.secure.c.name.in_(names))
+    found = select(s.secure.c.name, s.secure.c.text).where(
+        s.secure.c.run == run, s.secure.c.cohort == cohort, s.secure.c.name.in_(names)
+    )  # fmt: skip
     return {row.name: row.text for row in connection.execute(found)}
 
 
 KEEP = s.secure.insert()
 STANDING = select(func.max(case((s.secure.c.name == "stand", s.secure.c.text))), func.count()).where(
-    s.secure.c.run == bindparam("of_run"), s.secure.c.name.notlike("bundle/%"), s.secure.c.name != "pins"
+    s.secure.c.run == bindparam("of_run"), s.secure.c.cohort == bindparam("of_cohort"), OF_MACHINE, s.secure.c.name != "pins",
+)  # fmt: skip
+LET_GO = s.secure.delete().where(
+    s.secure.c.run == bindparam("of_run"), s.secure.c.cohort == bindparam("of_cohort"), s.secure.c.name == bindparam("of_name")
 )
-LET_GO = s.secure.delete().where(s.secure.c.run == bindparam("of_run"), s.secure.c.name == bindparam("of_name"))
 
 
-def change_secure(connection: Connection, run: str, rows: Mapping[str, str], forget: Collection[str]) -> None:
-    """Write rows of the machine and destroy others; a name that ends in `/` stands for all that begin with it."""
+def change_secure(connection: Connection, run: str, cohort: int, rows: Mapping[str, str], forget: Collection[str]) -> None:
+    """Write rows of a cohort's machine and destroy others; a name that ends in `/` stands for all that begin with it."""
+    mine = (s.secure.c.run == run) & (s.secure.c.cohort == cohort)
     for name in (name for name in forget if name.endswith("/")):
-        connection.execute(s.secure.delete().where(s.secure.c.run == run, s.secure.c.name.startswith(name, autoescape=True)))
-    if gone := [{"of_run": run, "of_name": name} for name in [*forget, *rows] if not name.endswith("/")]:
+        connection.execute(s.secure.delete().where(mine, s.secure.c.name.startswith(name, autoescape=True)))
+    if gone := [{"of_run": run, "of_cohort": cohort, "of_name": name} for name in [*forget, *rows] if not name.endswith("/")]:
         connection.execute(LET_GO, gone)
     if rows:
-        connection.execute(KEEP, [{"run": run, "name": name, "text": text} for name, text in rows.items()])
+        connection.execute(KEEP, [{"run": run, "cohort": cohort, "name": name, "text": text} for name, text in rows.items()])
 
 
 def drop_secure(connection: Connection, run: str) -> None:
-    """Destroy all that a run's secure sums kept, but for where they stood: the number of an epoch is used once in a study."""
-    connection.execute(s.secure.delete().where(s.secure.c.run == run, s.secure.c.name != "stand"))
+    """Destroy all that a run's secure sums kept, but for where they stood: the number of an epoch is used once in a study.
+
+    Where the last sums are that sites check also stays: some ask when the run is over.
+    """
+    connection.execute(s.secure.delete().where(s.secure.c.run == run, s.secure.c.name.notin_(("stand", "sum"))))
+
+
+def show_sums(connection: Connection, run: str, sums: Mapping[int, Mapping[str, Any]]) -> None:
+    """Where the sums are that a run's sites check, by cohort: those of the last round that closed, until the next."""
+    connection.execute(s.secure.delete().where(s.secure.c.run == run, s.secure.c.name == "sum"))
+    for cohort, document in sums.items():
+        connection.execute(KEEP, {"run": run, "cohort": cohort, "name": "sum", "text": json.dumps(document)})
+
+
+def shown_sums(connection: Connection, run: str) -> dict[int, dict[str, Any]]:
+    """The same, read back."""
+    found = select(s.secure.c.cohort, s.secure.c.text).where(s.secure.c.run == run, s.secure.c.name == "sum").order_by(s.secure.c.cohort)
+    return {row.cohort: json.loads(row.text) for row in connection.execute(found)}
+
+
+def sum_frame(connection: Connection, digest: str, site: str) -> Frame:
+    """A sum that is shown to this site, in whatever run. Raises `NotFound`."""
+    query = select(s.frame, s.run.c.roster).join(s.run, s.run.c.id == s.frame.c.run).where(s.frame.c.digest == digest)
+    for row in connection.execute(query):
+        if site in json.loads(row.roster) and digest in [each["sum"] for each in shown_sums(connection, row.run).values()]:
+            return Frame(row.digest, row.nbytes, row.body)
+    raise NO_FRAME
 
 
 def last_epoch(connection: Connection, study: str) -> int:

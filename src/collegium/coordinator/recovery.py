@@ -9,10 +9,11 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from collegium import tree as T
-from collegium.coordinator import records, states
+from collegium.coordinator import participation, records, states
 from collegium.coordinator import store as s
 from collegium.coordinator.blobs import Frame
-from collegium.coordinator.live import OVER, Live, roster_of, roster_text
+from collegium.coordinator.cohorts import Cohorts
+from collegium.coordinator.live import OVER, Live, Shown, roster_of, roster_text
 from collegium.coordinator.means import Means, Plan
 from collegium.coordinator.secure import Sums
 from collegium.coordinator.spool import operation
@@ -20,6 +21,7 @@ from collegium.coordinator.states import Kept
 from collegium.engine.messages import place_of
 from collegium.engine.round import Answered, Close, Failed
 from collegium.engine.run import Stage
+from collegium.privacy import secagg
 from collegium.privacy.ring import layout_of
 from collegium.study import manifest
 from collegium.study.manifest import Study
@@ -82,7 +84,7 @@ def recover(means: Means) -> tuple[list[tuple[Live, list[Any]]], dict[str, str]]
 def take_up(means: Means, run: str) -> tuple[Live, list[Any]]:
     """One run from its rows."""
 
-    def query(c: Connection) -> tuple[Any, str, dict[str, Frame], Any, list[Any], dict[str, str]]:
+    def query(c: Connection) -> tuple[Any, str, dict[str, Frame], Any, list[Any], dict[int, dict[str, str]], dict[int, Any]]:
         row = records.run_row(c, run)
         place = place_of(json.loads(row.place))
         now = c.execute(select(s.round).where(records.at(s.round, run, place))).one()
@@ -93,9 +95,10 @@ def take_up(means: Means, run: str) -> tuple[Live, list[Any]]:
             now,
             records.uploads(c, run, place),
             records.secure_rows(c, run),
+            records.shown_sums(c, run),
         )
 
-    row, document, frames, now, rows, secure = means.store.read(query)
+    row, document, frames, now, rows, secure, shown = means.store.read(query)
     study, stages, given = planned(document, means.plan)
     layout, target = layout_of(json.loads(row.layout)), layout_of(json.loads(row.target))
     kept = states.recall(row.state, place_of(json.loads(row.place)), layout, target, frames, means.blobs)
@@ -105,24 +108,35 @@ def take_up(means: Means, run: str) -> tuple[Live, list[Any]]:
     live.secure = sums_of(means, live)
     if live.secure:
         live.secure.recall(secure)
-    live.abandoned, live.closed = now.status == "abandoned", json.loads(now.answered) if now.status == "closed" else None
+        live.shown = tuple(
+            Shown(number, each["epoch"], each["index"], place_of(each["place"]), frames[each["sum"]]) for number, each in shown.items()
+        )
+    live.abandoned, live.closed = now.status == "abandoned", sorted(json.loads(now.answered)) if now.status == "closed" else None
     return live, rows
 
 
-def sums_of(means: Means, live: Live) -> Sums | None:
-    """The secure sums of a run, if its study wants them."""
+def sums_of(means: Means, live: Live) -> Cohorts | None:
+    """The secure sums of a run, if its study wants them, for each cohort of the participants that its sites are told."""
     if not live.study.secure:
         return None
-    manifest = live.study.model_dump(mode="json")
-    sums = Sums(means.store, live.id, live.digest, manifest, float(live.study.sites.deadline_s), means.clock)
-    sums.keys = means.store.read(lambda c: {row.name: row.key for row in c.execute(select(s.site.c.name, s.site.c.key))})
+    document, patience_s = live.study.model_dump(mode="json"), float(live.study.sites.deadline_s)
+    names = means.store.read(lambda c: participation.named(c, live.digest, live.roster))
+    keys = means.store.read(lambda c: {row.name: row.key for row in c.execute(select(s.site.c.name, s.site.c.key))})
+    groups = secagg.cohorts(live.digest, names, largest=secagg.limit(document))
+    each = [
+        Sums(means.store, live.id, live.digest, document, patience_s, means.clock, group, len(names), number)
+        for number, group in enumerate(groups)
+    ]
+    for sums in each:
+        sums.keys = keys
 
     def woken() -> None:
         live.changed()
         live.nudge.set()
 
-    sums.woken = woken
-    return sums
+    found = Cohorts(each)
+    found.wake(woken)
+    return found
 
 
 def reopen(means: Means, live: Live, rows: Iterable[Any]) -> None:
@@ -130,10 +144,10 @@ def reopen(means: Means, live: Live, rows: Iterable[Any]) -> None:
     live.round, live.order = None, None
     for kept in (live.digests, live.held, live.reasons):
         kept.clear()
-    rows = list(rows)
-    if live.abandoned or (live.secure and not live.secure.stands(live.kept.run, live.kept.shared.digest)):
-        if live.secure and not live.abandoned and rows:  # under other masks a site would answer with other bytes: it is asked anew
-            live.secure.failure = live.secure.failure or "the secure sum came to nothing before the coordinator stopped"
+    rows, here = list(rows), (live.kept.run, live.kept.shared.digest)
+    if live.secure and not live.abandoned and rows:
+        live.secure.stand_by(*here)
+    if live.abandoned or (live.secure and not (live.secure.stands(*here) and live.secure.decided(*here))):
         live.nudge.set()
         return
     live.ask(means.clock())
@@ -145,14 +159,10 @@ def reopen(means: Means, live: Live, rows: Iterable[Any]) -> None:
         else:
             live.feed(Answered(row.site, means.clock()))
             if live.secure:
-                live.secure.recommitted(row.site, row.digest)
-    for site, why in live.secure.refusals.items() if live.secure else ():
-        live.reasons.setdefault(site, why)
-        live.feed(Failed(site, why))
-    if live.secure and live.secure.phase != "upload":  # the survivors were fixed
-        live.closed = list(live.secure.machine.round["survivors"])
-    if live.closed is not None and live.round:  # whose answers count was fixed before the crash
-        live.order, live.round = Close(frozenset(live.closed)), replace(live.round, over=True)
+                live.secure.of(row.site).recommitted(row.site, row.digest)
+    if live.round and (live.closed is not None or (live.secure and live.secure.fixed)):  # whose answers count was fixed before the crash
+        counted = live.round.answered if live.closed is None else frozenset(live.closed)
+        live.order, live.round = Close(counted), replace(live.round, over=True)
     live.nudge.set()
 
 
@@ -165,7 +175,7 @@ async def reread(means: Means, live: Live) -> None:
         live.round, live.order = None, None
         return
     fresh, rows = await asyncio.to_thread(take_up, means, live.id)
-    for name in ("kept", "roster", "status", "says", "tries", "abandoned", "closed"):
+    for name in ("kept", "roster", "status", "says", "tries", "abandoned", "closed", "shown"):
         setattr(live, name, getattr(fresh, name))
     if live.secure and fresh.secure:
         live.secure.become(fresh.secure)

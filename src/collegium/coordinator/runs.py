@@ -28,7 +28,6 @@ from collegium.engine.round import Answered, Failed
 from collegium.errors import CollegiumError, ConflictError, NotAllowed, StudyError, UpdateError
 from collegium.identity import digest
 from collegium.privacy.ring import TRAILER
-from collegium.privacy.secagg_stand import Refused
 
 log = logging.getLogger("collegium.coordinator.runs")
 NONE: Mapping[str, T.Tree] = MappingProxyType({})
@@ -145,7 +144,7 @@ class Runs:
                 hint="invite more sites with `collegium site invite`, or lower `sites: {minimum: ...}` in the manifest",
             )
         try:
-            run = course.begin(stages, len(sites), given)
+            run = course.begin(stages, len(sites), given, verified=study.privacy.verified)
         except CollegiumError:
             raise
         except Exception as e:
@@ -155,8 +154,12 @@ class Runs:
         given |= dict.fromkeys(brought, NONE)  # it is kept by now, and the file it came in may go
         roster = {name: Member() for name in sorted(sites)}
         live = Live(secrets.token_hex(6), study_digest, study, stages, given, kept, roster)
-        if sums := recovery.sums_of(self.means, live):
-            sums.agree(sites)  # a run that could make no sum does not begin
+        sums = recovery.sums_of(self.means, live)
+        if sums and (found := sums.agree(sites)) < least:  # a run that could make no sum does not begin
+            raise ConflictError(
+                f"the study needs {least} sites in secure sums; {found} of the {len(sites)} are in cohorts that have enough sites",
+                hint="start it over more of its participants: who belongs to which cohort follows from the study, and cannot be chosen",
+            )
         live.secure = sums
         return live
 
@@ -230,9 +233,9 @@ class Runs:
         """The run, if this site takes part in it; None if it is over. Raises `NotFound` or `NotAllowed`."""
         live = self.live.get(run)
         if live is None and run not in self.over:
-            row = self.means.store.read(lambda c: records.run_row(c, run))
+            row, sums = self.means.store.read(lambda c: (records.run_row(c, run), records.shown_sums(c, run)))
             results = Frame(row.results, row.results_bytes, None) if row.results else None
-            self.over[run] = (says(row.status, row.says, results), frozenset(roster_of(row.roster)))
+            self.over[run] = (says(row.status, row.says, results, sums=[*sums.values()]), frozenset(roster_of(row.roster)))
         if site not in (live.roster if live else self.over[run][1]):
             raise NotAllowed(f"site {site!r} takes no part in run {run}: it began without it", hint="it is asked in the next run")
         if live:
@@ -240,6 +243,8 @@ class Runs:
             if site not in live.here:
                 live.here.add(site)
                 live.nudge.set()
+            if live.secure:
+                live.secure.seen(site)
             live.stewards.discard(site)
         return live
 
@@ -250,7 +255,8 @@ class Runs:
             return self.over[run][0]
         end, status = now_s() + wait_s, live.status
         while not self.closing:
-            sealed = await asyncio.to_thread(live.secure.sealed, site) if live.secure and live.secure.phase == "ready" else None
+            sums = live.secure.of(site) if live.secure else None
+            sealed = await asyncio.to_thread(sums.sealed, site) if sums and sums.phase == "ready" else None
             if reply := live.reply(site, sealed):
                 return reply
             if live.status != status or not await live.turn.wait(end - now_s()):
@@ -275,10 +281,11 @@ class Runs:
         if answer.failure:
             live.reasons[site] = answer.says or answer.failure
             live.feed(Failed(site, live.reasons[site], answer.final))
-            await self.refused(live, site, live.reasons[site])
+            if live.secure:
+                await live.secure.without(site, live.reasons[site])
         else:
             if live.secure:
-                await live.secure.uploaded(site, answer.digest)
+                await live.secure.of(site).uploaded(site, answer.digest)
             if body is not None and len(body) * len(live.roster) <= HELD:
                 live.held[site] = body
             live.feed(Answered(site, self.means.clock()))
@@ -304,11 +311,6 @@ class Runs:
                 live.reasons[site] = why
                 live.feed(Failed(site, why))
             live.nudge.set()
-
-    async def refused(self, live: Live, site: str, why: str) -> None:
-        """A site that answers a round with a failure sends no vector: the secure sum does not wait for it either."""
-        if live.secure and live.secure.phase == "upload":
-            await live.secure.feed(Refused(site, why[:500]))
 
     async def checked(self, live: Live, site: str, answer: Answer, payload: memoryview) -> bytes | None:
         """A vector that is whole and as long as the round asks; its bytes if small. Raises `UpdateError`."""

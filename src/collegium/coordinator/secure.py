@@ -1,12 +1,13 @@
-"""Secure sums at the coordinator: carries out what the pure machine orders, in the database and towards the sites.
+"""The secure sums of one cohort at the coordinator: carries out what the pure machine orders, in the database and towards the sites.
 
 The machine (`privacy.secagg_coordinator`) goes through an epoch's setup, and through upload, signatures and shares of each round.
 Here its rows are written before anybody hears of what they say, its messages are handed to sites that ask for work, and
-`ask` and `opened` bring it to where the run's driver wants it: a round opened, or the masks that are left on a sum known.
+`ask` and `opened` bring it to where the run's driver wants it: a round opened, or the masks that are left on a sum known. A run
+has as many of these as `cohorts` cuts its sites into: one, where all fit into one sum.
 """
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -45,15 +46,29 @@ FEW = 8  # rounds of an epoch after which it may be given up for a site that cam
 
 
 class Sums:
-    """The secure sums of one run. Only the event loop calls it; what is shown to sites is what has been committed."""
+    """The secure sums of one cohort of a run. Only the event loop calls it; what is shown to sites is what has been committed.
+
+    `group` are the participants that belong to the cohort, `of` is how many the study has; `number` names the cohort's rows.
+    """
 
     def __init__(
-        self, store: Store, run: str, study: str, manifest: Mapping[str, Any], patience_s: float, now: Callable[[], float]
+        self,
+        store: Store,
+        run: str,
+        study: str,
+        manifest: Mapping[str, Any],
+        patience_s: float,
+        now: Callable[[], float],
+        group: Iterable[str] = (),
+        of: int = 0,
+        number: int = 0,
     ) -> None:
+        self.group, self.of, self.number = frozenset(group), of, number
         self.store, self.run, self.study, self.manifest, self.patience_s, self.now = store, run, study, manifest, patience_s, now
         self.machine = self.shown = Coordinator(Terms(study, {}, 0), {}, patience_s)
         self.unmask: tuple[Mask, ...] | None = None  # what takes the masks off the sum of the present round
-        self.failure = ""  # why the round or the epoch came to nothing
+        self.failure = ""  # why the round or the epoch came to nothing: the cohort is not in the sum of the present place
+        self.mute = frozenset[str]()  # kept silent while keys were made, which came to nothing
         self.blamed: list[Blame] = []
         self.outcast: set[str] = set()  # refused what the round asked: takes part again in the next epoch
         self.woken: Callable[[], object] = lambda: None  # sites and the driver look again
@@ -72,7 +87,7 @@ class Sums:
         if not pins:
             self.machine = self.shown = Coordinator(Terms(self.study, {}, 0), {}, self.patience_s)
             return
-        terms = secagg.agreed(self.manifest, self.study, pins)
+        terms = secagg.agreed(self.manifest, self.study, pins, of=self.of)
         machine, orders = restore(terms, kept, now=self.now(), patience_s=self.patience_s)
         if any(isinstance(order, Persist) for order in orders):  # a phase was over already: the next look at the clock ends it
             machine, orders = Coordinator(terms, kept, self.patience_s, self.now()), []
@@ -98,9 +113,9 @@ class Sums:
         number = self.steps
 
         def write(c: Connection) -> None:
-            records.refuse_gap(c, self.run, before)
+            records.refuse_gap(c, self.run, self.number, before)
             rows, forget, _ = secagg.together([Persist(more or {}), *kept])
-            records.change_secure(c, self.run, rows, forget)
+            records.change_secure(c, self.run, self.number, rows, forget)
 
         try:
             await self.store.commit(write)
@@ -126,13 +141,13 @@ class Sums:
     def become(self, other: "Sums") -> None:
         """Stand where another, who has read it all again, stands."""
         self.machine = self.shown = other.machine
-        self.disk, self.unwritten, self.unmask = other.disk, [], other.unmask
+        self.disk, self.unwritten, self.unmask, self.failure = other.disk, [], other.unmask, other.failure
         self.era += 1
 
     def reread(self) -> None:
         """Stand where the rows stand; steps that are being committed now are looked at again when they are."""
         self.era += 1
-        self.recall(self.store.read(lambda c: records.secure_rows(c, self.run)))
+        self.recall(self.store.read(lambda c: records.secure_rows(c, self.run)).get(self.number, {}))
 
     def note(self, orders: Collection[Order]) -> None:
         """What the driver has to know."""
@@ -154,8 +169,13 @@ class Sums:
 
     @property
     def roster(self) -> frozenset[str]:
-        """The sites of the present round."""
-        return frozenset(self.machine.round["roster"])
+        """The sites of the present round; none where the cohort is not in it."""
+        return frozenset(self.machine.round["roster"]) if self.phase in UNDER_WAY and not self.failure else frozenset()
+
+    @property
+    def survivors(self) -> frozenset[str]:
+        """The sites whose vectors are in the sum that was opened."""
+        return frozenset(self.machine.round["survivors"]) if self.unmask is not None else frozenset()
 
     def task(self, run: Run, shared: str) -> str:
         """The digest of the task that a place is: masks are bound to it."""
@@ -182,6 +202,7 @@ class Sums:
         """
         while True:
             if self.now() >= self.machine.deadline and self.phase in SETUP:
+                self.mute = frozenset(self.machine.waiting)
                 await self.feed(Tick())
             if self.failure:
                 return 0.0
@@ -197,6 +218,9 @@ class Sums:
             if self.phase == "none" or self.machine.left <= 0 or len(roster) < self.machine.terms.enough or self.stale(run.place, here):
                 if not enough:
                     return 1.0
+                if len(here) < (least := secagg.fewest(self.manifest, self.of)):
+                    self.failure = f"{len(here)} of its {len(self.group)} sites are here, {least} must be"
+                    return 0.0
                 await self.open(here)
                 continue
             await self.feed(Start(self.task(run, shared), tuple(sorted(roster))))
@@ -216,7 +240,7 @@ class Sums:
 
     def agree(self, sites: Collection[str]) -> Terms:
         """The terms among these sites. Raises `StudyError` where they cannot make one secure sum."""
-        return secagg.agreed(self.manifest, self.study, {name: self.keys[name] for name in sorted(sites)})
+        return secagg.agreed(self.manifest, self.study, {name: self.keys[name] for name in sorted(sites)}, of=self.of)
 
     async def opened(self, survivors: frozenset[str], root: Callable[[], str]) -> float | None:
         """Bring the machine from the survivors' vectors to the masks of their sum: None when known, else how long to wait.
@@ -240,8 +264,10 @@ class Sums:
             await self.feed(From(site, Upload(stand.epoch, self.machine.round["index"], digest)))
 
     def recommitted(self, site: str, digest: str) -> None:
-        """After a restart: a site's masked vector was committed in the round that goes on."""
+        """After a restart: a site's masked vector was committed in the round that goes on, if its cohort is in it."""
         stand = self.machine.stand
+        if "round" not in self.machine.rows:
+            return
         self.machine, orders = secagg_coordinator.step(
             self.machine, From(site, Upload(stand.epoch, self.machine.round["index"], digest)), now=self.now()
         )
@@ -273,7 +299,7 @@ class Sums:
         """The shares that were dealt to a site, from the database; none while none are owed. Blocks on the disk."""
         if self.shown.stand.phase != "ready" or site not in self.shown.waiting:
             return {}
-        return self.store.read(lambda c: records.sealed_for(c, self.run, site, self.shown.who("dealt")))
+        return self.store.read(lambda c: records.sealed_for(c, self.run, self.number, site, self.shown.who("dealt")))
 
     def owed(self, site: str, sealed: Mapping[str, str]) -> Message | None:
         """What a site is to be told now."""

@@ -50,18 +50,18 @@ def serve(
     `terminal` gets the address and a line for each event; JSON logs go to `log_file`, or to standard error if there is no
     terminal. `ready` is called with the address once it answers.
     """
-    founding.refuse_unfounded(folder)
-    keep_logs(log_file, quiet=terminal is not None)
-    settings = founding.settings(folder)
-    parts = urlsplit(settings["url"])
-    port = port or parts.port or 443
-    names = list(dict.fromkeys([parts.hostname or host, "localhost", "127.0.0.1", *hosts]))
-    files = certificate.ensure(folder, founding.key(folder), names, datetime.datetime.now(datetime.UTC))
-    refuse_taken(host, port)
-    say = printer(terminal)
-    app = build(folder, plan=planned, reached=reached, tell=lambda event: say(line(event)))
-    say(f"Collegium coordinator of {settings['title']!r}, at {settings['url']} (port {port}); Ctrl-C ends it")
-    asyncio.run(run(app, files, host, port, ready))
+    with founding.only_one(folder):
+        keep_logs(log_file, quiet=terminal is not None)
+        settings = founding.settings(folder)
+        parts = urlsplit(settings["url"])
+        port = port or parts.port or 443
+        names = list(dict.fromkeys([parts.hostname or host, "localhost", "127.0.0.1", *hosts]))
+        files = certificate.ensure(folder, founding.key(folder), names, datetime.datetime.now(datetime.UTC))
+        refuse_taken(host, port)
+        say = printer(terminal)
+        app = build(folder, plan=planned, reached=reached, tell=lambda event: say(line(event)))
+        say(f"Collegium coordinator of {settings['title']!r}, at {settings['url']} (port {port}); Ctrl-C ends it")
+        asyncio.run(run(app, files, host, port, ready))
 
 
 async def run(app: App, files: certificate.Files, host: str, port: int, ready: Callable[[str], object]) -> None:

@@ -4,7 +4,7 @@ Nothing here changes the run: the place that comes out counts only once `driver`
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -13,17 +13,21 @@ import numpy as np
 from collegium import tree as T
 from collegium.coordinator import records, states
 from collegium.coordinator.blobs import SMALL, Frame
-from collegium.coordinator.live import Live, Member, figures
+from collegium.coordinator.live import Live, Member, Shown, figures
 from collegium.coordinator.means import Means
+from collegium.coordinator.secure import Sums
 from collegium.coordinator.spool import operation
 from collegium.coordinator.states import Kept
 from collegium.engine import run as course
 from collegium.engine.fold import fold_bytes, folded
 from collegium.engine.run import Run, Stage
 from collegium.errors import CollegiumError
+from collegium.privacy import ring
+from collegium.privacy.masks import Mask
 from collegium.privacy.ring import TRAILER, Layout
 
 Read = Callable[[int, int], Any]
+PIECE = 1 << 20  # bytes of a sum that are in memory at once
 
 
 class Next(NamedTuple):
@@ -33,11 +37,12 @@ class Next(NamedTuple):
     roster: dict[str, Member]
     figures: dict[str, Any]
     results: Frame | None  # the run is over
+    shown: tuple[Shown, ...] = ()  # the sums that the sites check
 
     @property
     def new(self) -> tuple[Frame, ...]:
         """Frames written for it."""
-        return (self.results,) if self.results else self.kept.new
+        return ((self.results,) if self.results else self.kept.new) + tuple(each.frame for each in self.shown)
 
 
 def following(means: Means, live: Live, sites: frozenset[str]) -> Next:
@@ -54,14 +59,30 @@ def following(means: Means, live: Live, sites: frozenset[str]) -> Next:
         for name, was in live.roster.items()
     }
     measured = {"answered": len(sites), "asked": len(live.active), **clipping(read, run.layout), "progress": figures(seen())}
+    shown = tuple(published(means, live))
     if after.over:
-        return Next(live.kept, roster, measured, states.finish(after, live.given, means.blobs))
-    return Next(states.keep(after, live.stages, live.kept, means.blobs), roster, measured, None)
+        return Next(live.kept, roster, measured, states.finish(after, live.given, means.blobs), shown)
+    return Next(states.keep(after, live.stages, live.kept, means.blobs), roster, measured, None, shown)
 
 
-def total(means: Means, live: Live, sites: frozenset[str]) -> Read:
-    """The sum of these sites' vectors: in memory if it is small, else added up piece by piece while the next state is written."""
-    layout, place, masks = live.kept.run.layout, live.place, (live.secure.unmask or ()) if live.secure else ()
+def published(means: Means, live: Live) -> Iterator[Shown]:
+    """Each cohort's sum, kept for its sites to fetch and to check, where the study wants that."""
+    layout = live.kept.run.layout
+    for sums in live.secure.each if live.secure and live.study.privacy.verified else ():
+        if sums.unmask is not None:
+            read = total(means, live, sums.survivors, sums.unmask)
+            pieces = (read(at, min(PIECE, layout.nbytes - at)) for at in range(0, layout.nbytes, PIECE))
+            epoch, index = sums.machine.stand.epoch, int(sums.machine.round["index"])
+            yield Shown(sums.number, epoch, index, live.place, means.blobs.keep(pieces, layout.nbytes))
+
+
+def total(means: Means, live: Live, sites: frozenset[str], masks: Sequence[Mask] | None = None) -> Read:
+    """The sum of these sites' vectors: in memory if it is small, else added up piece by piece while the next state is written.
+
+    `masks` are those that are left on it; where they are not given, those of all sites of the round.
+    """
+    layout, place = live.kept.run.layout, live.place
+    masks = masks if masks is not None else live.secure.unmask if live.secure else ()
     if layout.nbytes <= SMALL:
         if sites <= live.held.keys():
             whole = fold_bytes(layout, [live.held[site] for site in sorted(sites)], masks)
@@ -69,6 +90,18 @@ def total(means: Means, live: Live, sites: frozenset[str]) -> Read:
             whole = means.store.read(lambda c: fold_bytes(layout, records.bodies(c, live.id, place, sites), masks))
         return lambda at, count: whole[at : at + count]
     return folded(layout, [means.spool.file(operation(live.id, place, site)).read for site in sorted(sites)], masks)
+
+
+def misfits(means: Means, live: Live) -> list[Sums]:
+    """The cohorts whose sums hold a vector that cannot have been encoded as it was asked."""
+    layout, phase = live.kept.run.layout, live.place.phase
+    out = []
+    for sums in live.secure.each if live.secure else ():
+        if sums.unmask is not None:
+            read = total(means, live, sums.survivors, sums.unmask)
+            if not ring.wellformed(read, layout, len(sums.survivors), phase):
+                out.append(sums)
+    return out
 
 
 def watched(stages: Any, number: int) -> tuple[list[Stage], Callable[[], T.Tree | None]]:

@@ -9,7 +9,7 @@ import numpy as np
 from collegium import tree as T
 from collegium.algorithms.algorithm import Algorithm
 from collegium.engine.messages import Phase
-from collegium.privacy import ring
+from collegium.privacy import ring, tags
 from collegium.privacy.ring import Layout
 from collegium.table import Table
 
@@ -20,10 +20,15 @@ def update(algorithm: Algorithm, shared: T.Tree, table: Table, memory: T.Tree) -
     return change, {"seed": memory["seed"], **after} if "seed" in memory else after
 
 
-def vector(change: T.Tree, layout: Layout, phase: Phase) -> Iterator[np.ndarray]:
-    """The update in the form that leaves the site, a block at a time. Raises `UpdateError`."""
+def vector(change: T.Tree, layout: Layout, phase: Phase, tag: tuple[bytes, str] | None = None) -> Iterator[np.ndarray]:
+    """The update in the form that leaves the site, a block at a time. Raises `UpdateError`.
+
+    `tag`, a round's key and the site, adds what the sum is checked by; the layout has room for it then.
+    """
     if phase == "range":
         change = ring.ranges(change, ring.plain(change, layout.sites))
+    if tag:
+        change = tags.tagged(change, tags.bare(layout), *tag)
     return ring.encode(change, layout)
 
 

@@ -202,3 +202,13 @@ def decode(read: Any, layout: Layout, *, keep: int = T.BLOCK) -> tuple[dict[str,
         at += leaf.size * lazy.dtype.itemsize
     clipped, sites = np.frombuffer(read(layout.wide + layout.narrow, TRAILER), "<u8")
     return T.unflatten(flat), int(clipped), int(sites)
+
+
+def wellformed(read: Any, layout: Layout, sites: int, phase: str) -> bool:
+    """Whether a sum can be one of so many vectors made by `encode`, as far as a sum tells: the number of sites that it holds, and
+    in a ranging round one power of two a leaf from each."""
+    _, found = np.frombuffer(read(layout.wide + layout.narrow, TRAILER), "<u8")
+    if int(found) != sites or phase != "range":
+        return int(found) == sites
+    counts = np.frombuffer(read(0, 8 * layout.leaves[0].size), "<i8").reshape(-1, BUCKETS)
+    return bool((counts >= 0).all() and (counts.sum(axis=1) == sites).all())

@@ -24,7 +24,7 @@ from collegium import identity
 from collegium.canonical import canonical as canonical_bytes
 from collegium.errors import IdentityError, StudyError
 
-LARGEST, USUAL = 128, 64  # sites in a cohort: the most, and what a larger federation is cut into
+LARGEST = 128  # sites in one secure sum at most; a manifest may want fewer (`privacy.cohort`)
 CURVE = (1 << 255) - 19
 LOW_ORDER = {  # points that agree on zero with every key (Bernstein, cr.yp.to/ecdh.html)
     0, 1, CURVE - 1,
@@ -75,8 +75,7 @@ def settle(
         raise StudyError("two sites have the same identity key: one of them is not there", hint="ask each site for its own fingerprint")
     if n > LARGEST:
         raise StudyError(
-            f"{n} sites are too many for one secure sum, at most {LARGEST} fit",
-            hint="start it over fewer sites, or turn secure sums off with a reason",
+            f"{n} sites are too many for one secure sum, at most {LARGEST} fit", hint="cut them into cohorts, each with a sum of its own"
         )
     if n < 2 or (n == 2 and not waived):
         raise StudyError(
@@ -91,15 +90,30 @@ def wanted(chosen: str, minimum: int) -> bool:
     return chosen == "on" or (chosen == "auto" and minimum >= 3)
 
 
-def agreed(manifest: Mapping[str, Any], digest: str, pins: Mapping[str, str]) -> Terms:
-    """The terms of a manifest (as JSON) over these sites; the coordinator and every site work them out for themselves."""
-    chosen, least = manifest["privacy"], int(manifest["sites"]["minimum"])
+def agreed(manifest: Mapping[str, Any], digest: str, pins: Mapping[str, str], *, of: int = 0) -> Terms:
+    """The terms of a manifest (as JSON) over these sites, which are of one cohort in a study of `of` participants.
+
+    The coordinator and every site work them out for themselves.
+    """
+    chosen = manifest["privacy"]
     return settle(
-        digest, pins, curious=bool(chosen["curious"]), waived=bool(chosen["because"]), least=max(least, 2), rounds=int(chosen["epoch"])
+        digest, pins, curious=bool(chosen["curious"]), waived=bool(chosen["because"]), least=max(fewest(manifest, of), 2),
+        rounds=int(chosen["epoch"]), verified=bool(chosen.get("verified", False)),
     )  # fmt: skip
 
 
-def badge(terms: Terms) -> str:
+def limit(manifest: Mapping[str, Any]) -> int:
+    """How many sites make one sum at most; the participants of a larger study are cut into cohorts."""
+    return int(manifest["privacy"].get("cohort", LARGEST))
+
+
+def fewest(manifest: Mapping[str, Any], of: int) -> int:
+    """The fewest sites of which a sum is opened, in a study of so many participants: the manifest's minimum, or of a cohort a part."""
+    most = limit(manifest)
+    return smallest(most) if of > most else int(manifest["sites"]["minimum"])
+
+
+def badge(terms: Terms, cohorts: int = 1) -> str:
     """One sentence for the manifest's page and the approval: from whom the sum hides a site, and what that costs."""
     n, t = len(terms.pins), terms.threshold
     if n == 2:
@@ -108,18 +122,34 @@ def badge(terms: Terms) -> str:
         f"the coordinator, even if it lies and {terms.colluders} of the other sites help it" if terms.colluders else "the coordinator alone"
     )
     drop = "no site may drop out of a round" if t == n else f"{n - t} of {n} sites may drop out of a round"
-    return f"protects against {who}; {drop}"
+    whole = f"protects against {who}; {drop}"
+    if cohorts == 1:
+        return whole
+    return f"{whole}; the coordinator sees the sums of {cohorts} cohorts, this one of {n} sites and never of fewer than {terms.enough}"
 
 
-def cohorts(study: str, sites: Iterable[str], *, usual: int = USUAL) -> list[tuple[str, ...]]:
-    """The sites cut into groups of which each has its own secure sum; one group up to 128 sites.
+def cohorts(study: str, sites: Iterable[str], *, largest: int = LARGEST) -> list[tuple[str, ...]]:
+    """The participants cut into groups of which each has its own secure sum, of about half as many as fit; one group where all fit.
 
-    Who meets whom follows from the study's digest, so nobody can pick a hospital's companions. Sizes differ by one at most.
+    Who meets whom follows from the study's digest and the list of participants, so nobody can pick a hospital's companions, and
+    it is the same in every epoch: two ways of cutting would give two sums whose difference shows fewer sites than either. Sizes
+    differ by one at most.
     """
     names = sorted(sites)
-    groups = 1 if len(names) <= LARGEST else round(len(names) / usual)
+    groups = 1 if len(names) <= largest else min(round(2 * len(names) / largest), len(names) // smallest(largest))
     mixed = sorted(names, key=lambda name: hashlib.sha256(f"{study}|{name}".encode()).digest())
     return [tuple(sorted(mixed[k::groups])) for k in range(groups)]
+
+
+def smallest(largest: int) -> int:
+    """The fewest sites of which a cohort's sum is opened, where at most `largest` fit: a quarter, and three at least."""
+    return max(largest // 4, 3)
+
+
+def group(manifest: Mapping[str, Any], study: str, pins: Mapping[str, str], site: str) -> dict[str, str]:
+    """The participants (with their keys) in whose sum this site's part goes; the coordinator sees that sum."""
+    found = cohorts(study, pins, largest=limit(manifest))
+    return {name: pins[name] for each in found if site in each for name in each}
 
 
 # What is signed

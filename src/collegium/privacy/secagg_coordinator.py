@@ -172,7 +172,7 @@ def accept(c: Coordinator, site: str, message: Message) -> tuple[dict[str, str],
             name, text, timely = f"ready/{site}", "1", stand.phase not in ("adverts", "bundles") and site in c.who("dealt")
         case Complaint(_, about):
             name, text, timely = f"complaint/{site}", about, stand.phase == "ready" and {site, about} <= set(c.who("dealt"))
-            blame = [Blame(about, f"{site} cannot open the shares it was dealt")] if timely else []
+            blame = [accused(c, site, about)] if timely and name not in c.rows else []
         case Upload() | Signature() | Reveal():
             name, text, timely = of_a_round(c, site, message)
         case _:
@@ -184,6 +184,14 @@ def accept(c: Coordinator, site: str, message: Message) -> tuple[dict[str, str],
     sealed = {f"{BULKY}{site}/{to}": text for to, text in message.bundles.items()} if isinstance(message, Bundles) else {}
     used = {f"last/{site}": str(message.index)} if isinstance(message, Upload) else {}
     return {name: text} | sealed | used, blame
+
+
+def accused(c: Coordinator, site: str, about: str) -> Blame:
+    """What a complaint says: one of two lies, until so many have said the same that one of them must be honest."""
+    others = [by for by in c.who("complaint") if c.rows[f"complaint/{by}"] == about]
+    if len(others) + 1 > max(c.terms.colluders, 1):
+        return Blame(about, f"dealt shares that {', '.join([*others, site])} cannot open")
+    return Blame("", f"one of {about} and {site} lies: {site} says that it cannot open the shares that {about} dealt it")
 
 
 def of_a_round(c: Coordinator, site: str, message: Upload | Signature | Reveal) -> tuple[str, str, bool]:
@@ -254,10 +262,9 @@ def settle(c: Coordinator) -> tuple[Coordinator, list[Order]]:
 def rebuild(c: Coordinator, *, over: bool) -> tuple[Coordinator, list[Order]]:
     """Open the sum, if the shares that came are enough and right; else wait for more, or give up if no more can come."""
     if len(c.who("reveal")) >= c.terms.threshold:
-        found, liars = opened(c, shares.WORK if over else SOON)
+        found, blame = opened(c, shares.WORK if over else SOON)
         if found:
             c, orders = keep(c, {"stand": staged(c.stand._replace(phase="opened"))}, now=False)
-            blame = [Blame(name, "revealed a wrong share") for name in liars]
             return c, [*orders, *blame, Unmask(tuple(c.round["survivors"]), found)]
     if not over:
         return c, []

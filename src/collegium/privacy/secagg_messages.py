@@ -1,6 +1,6 @@
 """Secure sums: what a site and the coordinator say to each other, as JSON, checked at the door.
 
-The names M1 to M6 are those of the protocol's description in `docs/explanation/secure-sums.md`.
+The names M1 to M5 are those of the protocol's description in `docs/explanation/secure-sums.md`.
 """
 
 import re
@@ -108,17 +108,7 @@ class Reveal:
     keys: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class Done:
-    """Coordinator to sites (M6): the round is over; its shares can be destroyed."""
-
-    epoch: int
-    index: int
-
-
-Message: TypeAlias = (
-    Begin | Advert | Adverts | Bundles | Ready | Complaint | Ask | Upload | Survivors | Signature | Quorum | Reveal | Done
-)  # fmt: skip
+Message: TypeAlias = Begin | Advert | Adverts | Bundles | Ready | Complaint | Ask | Upload | Survivors | Signature | Quorum | Reveal
 KINDS: dict[str, type[Any]] = {kind.__name__.lower(): kind for kind in get_args(Message)}
 
 

@@ -32,7 +32,7 @@ from collegium.privacy.secagg_keys import (
     save,
     staged,
 )
-from collegium.privacy.secagg_messages import Adverts, Begin, Bundles, Done, Quorum, Reveal, Signature, Survivors, Upload
+from collegium.privacy.secagg_messages import Adverts, Begin, Bundles, Quorum, Reveal, Signature, Survivors, Upload
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Leave:
     """The run is over: nothing of this epoch will be opened again."""
 
 
-Event: TypeAlias = Leave | Begin | Adverts | Bundles | Asked | Spooled | Survivors | Quorum | Done | Resume
+Event: TypeAlias = Leave | Begin | Adverts | Bundles | Asked | Spooled | Survivors | Quorum | Resume
 
 
 def step(site: Site, event: Event, *, signer: identity.Key, entropy: bytes) -> tuple[Site, list[Order]]:
@@ -89,10 +89,8 @@ def step(site: Site, event: Event, *, signer: identity.Key, entropy: bytes) -> t
             return burn(site, event)
         case Survivors():
             return attest(site, event, signer)
-        case Quorum():
-            return reveal(site, event)
         case _:
-            return close(site, event)
+            return reveal(site, event)
 
 
 def answer(site: Site, asked: Asked) -> tuple[Site, list[Order]]:
@@ -162,12 +160,10 @@ def burn(site: Site, event: Spooled) -> tuple[Site, list[Order]]:
 
 
 def standing(site: Site, index: int) -> Any:
-    """The round of this index, if it is this site's last and not closed."""
+    """The round of this index, if it is this site's last."""
     current = site.row("round")
     if not current or current["index"] != index:
         raise IdentityError(f"index {index} is not the one this site answered last: its shares are destroyed or were never asked for")
-    if f"shares/{index}" not in site.rows:
-        raise ConflictError(f"the round of index {index} is closed")
     return current
 
 
@@ -242,13 +238,3 @@ def shares_of(site: Site, index: int, roster: Sequence[str], survivors: Sequence
     seeds = {name: pairs[name][: shares.WIDTH].hex() for name in survivors}
     keys = {name: pairs[name][shares.WIDTH :].hex() for name in roster if name not in survivors}
     return Reveal(site.epoch.number, index, seeds, keys)
-
-
-def close(site: Site, event: Done) -> tuple[Site, list[Order]]:
-    """M6: destroy what is left of every index up to this one."""
-    rows = {"epoch": staged(site.epoch._replace(burned=max(site.epoch.burned, event.index)))}
-    names = [f"{kind}/{k}" for k in range(event.index + 1) for kind in ("key", "peers", "shares")]
-    if not any(name in site.rows for name in names):
-        return site, []
-    after, order = save(site, rows, names)
-    return after, [order]

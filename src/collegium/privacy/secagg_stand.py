@@ -6,7 +6,8 @@ Names of rows: `advert/SITE`, `dealt/SITE`, `ready/SITE`, `complaint/SITE`, `upl
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -103,7 +104,7 @@ class Failed(NamedTuple):
 
 
 class Blame(NamedTuple):
-    """A site that the protocol has found at fault, or that another site accuses."""
+    """What went wrong in words, and the site that is at fault; no site where the protocol cannot know which of several it is."""
 
     site: str
     says: str
@@ -213,21 +214,22 @@ def signed(c: Coordinator) -> str:
     )  # fmt: skip
 
 
-def opened(c: Coordinator, work: int) -> tuple[tuple[Mask, ...], list[str]]:
-    """The masks that open the sum (none if a secret could not be rebuilt), and who revealed wrong shares."""
+def opened(c: Coordinator, work: int) -> tuple[tuple[Mask, ...], list[Blame]]:
+    """The masks that open the sum (none if a secret could not be rebuilt), and who revealed or dealt wrong shares."""
     stand, now = c.stand, c.round
     index, survivors, roster = now["index"], now["survivors"], now["roster"]
     transcript, bound = bytes.fromhex(stand.transcript), masks.context(now["task"], roster)
     said = {name: json.loads(c.rows[f"reveal/{name}"]) for name in c.who("reveal")}
     place = {name: 1 + at for at, name in enumerate(stand.sites)}
     advertised = {name: keys_of(c.rows[f"advert/{name}"], index) for name in roster}
-    liars, out = frozenset[int](), []
+    liars, out, wrong = frozenset[int](), list[Mask](), set[tuple[str, str]]()
     for name in roster:
         alive = name in survivors
         shown = {place[peer]: bytes.fromhex(both[0 if alive else 1][name]) for peer, both in said.items()}
         fits = seed_fits(advertised[name].commitment) if alive else key_fits(advertised[name].key)
         secret, lied = shares.recover(shown, c.terms.threshold, fits, suspects=liars, work=work)
         liars |= lied
+        wrong |= {(peer, name) for peer, at in place.items() if at in lied}
         if secret is None:
             return (), []
         if alive:
@@ -235,7 +237,28 @@ def opened(c: Coordinator, work: int) -> tuple[tuple[Mask, ...], list[str]]:
         for peer in () if alive else survivors:
             pair = masks.pair_key(agree(secret, advertised[peer].key), transcript, index, (name, peer), bound)
             out.append(Mask(pair, -masks.sign(peer, name)))
-    return tuple(out), [name for name, at in place.items() if at in liars]
+    return tuple(out), at_fault(wrong, max(c.terms.colluders, 1))
+
+
+def at_fault(wrong: Collection[tuple[str, str]], colluders: int) -> list[Blame]:
+    """Who is to blame for wrong shares, each told by who revealed it and who dealt it.
+
+    A share may be wrong because it was dealt so: that nobody can see but its receiver. Who reveals a wrong share of its own secret
+    has dealt it itself; and where at most `colluders` sites lie, so does who is at one end of more wrong shares than that.
+    """
+    revealed, dealt = Counter(by for by, _ in wrong), Counter(of for _, of in wrong)
+    liars = sorted({by for by, of in wrong if by == of or revealed[by] > colluders})
+    left = sorted((by, of) for by, of in wrong if by not in liars)
+    dealers = sorted({of for _, of in left if dealt[of] > colluders and of not in liars})
+    return [
+        *(Blame(name, "revealed a wrong share") for name in liars),
+        *(Blame(name, "dealt wrong shares") for name in dealers),
+        *(
+            Blame("", f"one of {by} and {of} lies: a share that {of} dealt and {by} revealed is wrong")
+            for by, of in left
+            if of not in (*liars, *dealers)
+        ),
+    ]
 
 
 class OfIndex(NamedTuple):

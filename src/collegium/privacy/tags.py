@@ -32,6 +32,11 @@ def extended(layout: Layout) -> Layout:
     return Layout(tuple(leaves), layout.sites)
 
 
+def bare(layout: Layout) -> Layout:
+    """The layout without the tags: what they are combinations of."""
+    return Layout(tuple(leaf for leaf in layout.leaves if leaf != LEAF), layout.sites)
+
+
 def round_key(study_key: bytes, epoch: int, index: int) -> bytes:
     """The key of one round's combinations and pads: a combination is used once, or two sums would tell it."""
     return derive(study_key, "tags", epoch, index)

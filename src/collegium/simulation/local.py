@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -39,7 +40,8 @@ def walk(
 
     With `secure` each sum is made under masks.
     """
-    run, memory = course.begin(stages, len(sites), given), Memory((site, {}) for site in sites)
+    verified = secure is not None and secure.verified
+    run, memory = course.begin(stages, len(sites), given, verified=verified), Memory((site, {}) for site in sites)
     while not run.over:
         run = play(run, stages, sites, memory, seed, watch, secure)
     return run, memory
@@ -63,10 +65,10 @@ def play(
 
 def close(run: Run, stages: Sequence[Stage], changes: Mapping[str, T.Tree], secure: Sums | None = None) -> Run:
     """One phase of a round, from the sites' updates to the next place, by way of the very vectors that would travel."""
-    vectors = {site: task.vector(change, run.layout, run.place.phase) for site, change in changes.items()}
+    made = {site: partial(task.vector, change, run.layout, run.place.phase) for site, change in changes.items()}
     if secure:
-        total = secure.add(run, vectors)
+        total = secure.add(run, made)
     else:
-        total = fold_bytes(run.layout, (b"".join(block.data for block in blocks) for blocks in vectors.values()))
+        total = fold_bytes(run.layout, (b"".join(block.data for block in make()) for make in made.values()))
     after = course.close(run, stages, lambda at, size: total[at : at + size], len(changes))
     return replace(after, state=T.map(np.asarray, after.state))

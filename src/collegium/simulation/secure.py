@@ -1,12 +1,12 @@
 """Secure sums in one process: the sites' and the coordinator's own machines, message for message, without a network or a disk.
 
 A simulation under them computes what hospitals would, so it shows what that costs; its results are the bytes of one without.
-Every site answers every round here. Above 128 sites each cohort has a sum of its own, as SECURITY.md says.
+Every site answers every round here. More sites than one sum takes are cut into cohorts, as in a federation.
 """
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,8 +14,9 @@ import numpy as np
 from collegium import identity, wire
 from collegium.engine import run as course
 from collegium.engine.run import Run, Stage
+from collegium.errors import IdentityError
 from collegium.identity import digest
-from collegium.privacy import masks, ring, secagg, secagg_coordinator, secagg_site
+from collegium.privacy import masks, ring, secagg, secagg_coordinator, secagg_site, tags
 from collegium.privacy.masks import Mask
 from collegium.privacy.ring import Layout
 from collegium.privacy.secagg import Persist, Terms, canonical
@@ -26,7 +27,7 @@ from collegium.privacy.secagg_site import Event, Spooled
 from collegium.privacy.secagg_stand import BULKY, Close, Coordinator, From, Open, Opened, Start, Unmask
 from collegium.privacy.secagg_stand import Event as Happened
 
-Vectors = Mapping[str, Any]  # site -> its blocks, an iterator that is used once
+Vectors = Mapping[str, Callable[..., Any]]  # site -> makes its blocks, given what they are tagged with (`engine.task.vector`)
 
 
 class Task(NamedTuple):
@@ -40,10 +41,10 @@ class Task(NamedTuple):
 class Cohort:
     """Sites that make their sums together, and the coordinator's machine for them."""
 
-    def __init__(self, study: str, names: Sequence[str], *, curious: bool, rounds: int) -> None:
+    def __init__(self, study: str, names: Sequence[str], *, curious: bool, rounds: int, verified: bool) -> None:
         self.keys = {name: identity.key(os.urandom(32)) for name in names}
         pins = {name: key.public for name, key in self.keys.items()}
-        self.terms: Terms = secagg.settle(study, pins, curious=curious, waived=True, rounds=rounds)
+        self.terms: Terms = secagg.settle(study, pins, curious=curious, waived=True, rounds=rounds, verified=verified)
         self.sites = {name: Site(self.terms, name) for name in names}
         self.hub, self.sealed, self.unmask = Coordinator(self.terms), dict[str, str](), tuple[Mask, ...]()
         self.nbytes = 0  # of all messages so far
@@ -60,11 +61,20 @@ class Cohort:
         self.happens(Close(tuple(self.sites), ""))
         self.talk()
         masks.apply(total, asked.layout, self.unmask)
+        for name in self.sites if self.terms.verified else ():
+            if not tags.holds(lambda at, count: total[at : at + count].tobytes(), asked.layout, self.tag(name)[0], self.sites):
+                raise IdentityError(f"site {name!r}: the sum is not that of the vectors that were sent")
         self.happens(Opened())
         return total
 
-    def masked(self, name: str, asked: Task, blocks: Any) -> np.ndarray:
+    def tag(self, name: str) -> tuple[bytes, str]:
+        """What a site tags its vector of this round with."""
+        key = bytes.fromhex(self.sites[name].rows["study key"])
+        return tags.round_key(key, self.hub.stand.epoch, self.hub.round["index"]), name
+
+    def masked(self, name: str, asked: Task, make: Callable[..., Any]) -> np.ndarray:
         """A site's vector under its masks; their keys are used up."""
+        blocks = make(tag=self.tag(name)) if self.terms.verified else make()
         vector = np.concatenate([block.view(np.uint8) for block in blocks])
         ask = owed(self.hub, name, self.sealed.__getitem__)
         assert isinstance(ask, Ask)
@@ -114,10 +124,18 @@ class Cohort:
 class Sums:
     """The secure sums of a simulated run, and what they cost."""
 
-    def __init__(self, study: str, stages: Sequence[Stage], names: Sequence[str], *, curious: bool = False, rounds: int = 128) -> None:
-        """`study` is the manifest's digest; `rounds` for how many rounds keys are made ahead. Raises `StudyError` for one site."""
+    def __init__(
+        self, study: str, stages: Sequence[Stage], names: Sequence[str], *, curious: bool = False, rounds: int = 128,
+        largest: int = secagg.LARGEST, verified: bool = False,
+    ) -> None:  # fmt: skip
+        """`study` is the manifest's digest; `rounds` for how many rounds keys are made ahead; more sites than `largest` are cut into
+        cohorts, and where it is `verified` each site checks every sum. Raises `StudyError` for one site."""
         self.study, self.stages, self.rounds, self.seconds = study, stages, 0, 0.0
-        self.cohorts = [Cohort(study, group, curious=curious, rounds=rounds) for group in secagg.cohorts(study, names)]
+        self.verified = verified
+        self.cohorts = [
+            Cohort(study, group, curious=curious, rounds=rounds, verified=verified)
+            for group in secagg.cohorts(study, names, largest=largest)
+        ]
 
     def add(self, run: Run, vectors: Vectors) -> bytes:
         """The sum of all sites' vectors at this place."""
@@ -138,5 +156,5 @@ class Sums:
         return {
             "rounds": self.rounds, "cohorts": len(self.cohorts), "seconds": round(self.seconds, 3),
             "bytes_a_site_and_round": round(sum(cohort.nbytes for cohort in self.cohorts) / max(sites * self.rounds, 1)),
-            "badge": secagg.badge(min((cohort.terms for cohort in self.cohorts), key=lambda terms: len(terms.pins))),
+            "badge": secagg.badge(min((cohort.terms for cohort in self.cohorts), key=lambda terms: len(terms.pins)), len(self.cohorts)),
         }  # fmt: skip

@@ -59,4 +59,4 @@ class Admission:
 
     def vouch(self, among: Mapping[str, str]) -> None:
         """Raise `IdentityError` unless this site may make a sum with these: enough of them are known to its steward."""
-        invites.refuse_surrounded(self.policy, self.study, self.verdict, among, self.config.site)
+        invites.refuse_surrounded(self.policy, self.verdict, among, self.config.site)

@@ -24,8 +24,9 @@ def approval(config: Config, rules: Policy, offer: Offer, *, table: str, verifie
     before = invites.verified_before(config)
     named = {name for name in pins if name != config.site} if verified is None else {partner(name, pins, config) for name in verified}
     marked = sorted(named | {name for name, key in pins.items() if key in before and name != config.site})
-    need = invites.needed(rules, offer.study, pins, config.site)
-    refuse_strangers(offer, need, marked, len(pins) - 1, rules)
+    group = offer.cohort(pins, config.site)
+    need = invites.needed(rules, group)
+    refuse_strangers(offer, need, invites.partners(marked, group, config.site), len(group) - 1, rules)
     head = participants.head(offer.entries)
     return Approval(config.coordinator, offer.lead, len(offer.entries), head, tuple(marked), need, reads, at)
 

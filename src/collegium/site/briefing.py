@@ -30,7 +30,7 @@ def brief(config: Config, rules: Policy, offer: Offer) -> Facts:
         pins, verdict = offer.sites(), invites.judge(config, offer, rules)
     except IdentityError as e:
         pins, verdict = offer.sites(), invites.Verdict("changed", str(e))
-    group = invites.cohort(offer.study, pins, config.site)
+    group = offer.cohort(pins, config.site)
     who = participants(config, offer, pins)
     sent = outflow.steps(study, sites=max(len(pins), study.sites.minimum))
     return {
@@ -38,8 +38,8 @@ def brief(config: Config, rules: Policy, offer: Offer) -> Facts:
         "received": invites.received(config.folder, offer.study), "title": study.title, "purpose": study.purpose,
         "lead": {"name": study.lead, "key": offer.lead, "fingerprint": words(identity.fingerprint(offer.lead))},
         "columns": columns(study), "leaves": [leaving(step) for step in sent], "participants": who,
-        "must_be_verified": invites.needed(rules, offer.study, pins, config.site),
-        "verified": sum(one["verified"] != "" for one in who), "protections": protections(offer, study, group),
+        "must_be_verified": invites.needed(rules, group),
+        "verified": sum(one["verified"] != "" for one in who), "protections": protections(offer, study, pins, group),
         "cost": {"rounds": sum(step.rounds for step in sent), "bytes": outflow.added([step.whole for step in sent])},
         "policy": refusal(config, rules, offer), "before": former(config, offer),
     }  # fmt: skip
@@ -75,14 +75,19 @@ def participants(config: Config, offer: Offer, pins: Mapping[str, str]) -> list[
     ]  # fmt: skip
 
 
-def protections(offer: Offer, study: Study, group: Mapping[str, str]) -> Facts:
-    """What hides this hospital's part from the others, in words, if all participants take part; and why, where it is off."""
+def protections(offer: Offer, study: Study, pins: Mapping[str, str], group: Mapping[str, str]) -> Facts:
+    """What hides this hospital's part from the others, in words, if all participants take part; and why, where it is off.
+
+    `group` are those of the participants whose sum this hospital's part goes into.
+    """
     because, hidden = study.privacy.because.strip(), study.secure
     says = f"{UNMASKED}. The reason given: {because}" if because else UNMASKED
     if hidden:
         try:
-            badge = secagg.badge(secagg.agreed(offer.manifest, offer.study, group))
-            says = f"on: {badge}. It is noted: {because}" if because else f"on: {badge}"
+            cut = len(secagg.cohorts(offer.study, pins, largest=study.privacy.cohort))
+            badge = secagg.badge(secagg.agreed(offer.manifest, offer.study, group, of=len(pins)), cut)
+            checked = "; its sites check each sum" if study.privacy.verified else ""
+            says = f"on: {badge}{checked}" + (f". It is noted: {because}" if because else "")
         except StudyError as e:
             says = f"on, and no run can begin yet: {e}"
     return {"secure_sum": hidden, "secure_sum_says": says, "differential_privacy": "none: no noise is added"}

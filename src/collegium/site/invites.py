@@ -49,6 +49,10 @@ class Offer(NamedTuple):
         """Each participant and its key, as the lead signed them. Raises `IdentityError`."""
         return participants.read(self.entries, self.study, self.lead)
 
+    def cohort(self, pins: Mapping[str, str], site: str) -> dict[str, str]:
+        """The participants whose sum a site's part goes into: all of them, unless they are too many for one sum."""
+        return secagg.group(self.manifest, self.study, pins, site)
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -248,9 +252,11 @@ def judge(config: Config, offer: Offer, policy: Policy) -> Verdict:
         refuse_change(config, offer, approval)
     except (IdentityError, NotFound, StorageError) as e:
         return Verdict("changed", str(e))
-    need, have = needed(policy, offer.study, pins, config.site), partners(approval.verified, pins, config.site)
+    group = offer.cohort(pins, config.site)
+    need, have = needed(policy, group), partners(approval.verified, group, config.site)
     if len(have) < need:
-        says = f"{need} partners must be verified among the {len(pins)} participants there are now, {len(have)} are"
+        who = "participants there are now" if len(group) == len(pins) else "participants of this site's cohort"
+        says = f"{need} partners must be verified among the {len(group)} {who}, {len(have)} are"
         return Verdict("changed", says)
     return Verdict("approved", f"approved {approval.at}", pins, approval.table, have)
 
@@ -268,37 +274,31 @@ def refuse_change(config: Config, offer: Offer, approval: Approval) -> None:
         raise IdentityError("the participants are not those that were approved: the list was replaced")
 
 
-def needed(policy: Policy, study: str, pins: Mapping[str, str], site: str) -> int:
-    """How many partners must be verified: as the policy says, else one less than a secure sum over the participants opens for.
+def needed(policy: Policy, group: Mapping[str, str]) -> int:
+    """How many partners must be verified among those whose sum this site's part goes into, itself among them: as the policy says,
+    else one less than that sum opens for.
 
     With this site they are t, so at most n - t participants can have been made up to read this site's part out of the sum: fewer
     than a third, against which the protocol holds out.
     """
     if policy.min_verified is not None:
         return policy.min_verified
-    group = cohort(study, pins, site)
-    return secagg.settle(study, group, waived=True).threshold - 1 if len(group) > 1 else 0
+    return secagg.settle("", group, waived=True).threshold - 1 if len(group) > 1 else 0
 
 
-def refuse_surrounded(policy: Policy, study: str, verdict: Verdict, among: Mapping[str, str], site: str) -> None:
+def refuse_surrounded(policy: Policy, verdict: Verdict, among: Mapping[str, str], site: str) -> None:
     """Raise `IdentityError` for a sum among so few whom the steward knows that the others could be made up, to read this site's part.
 
     The coordinator chooses which participants are there; what holds for all of them has to hold for those.
     """
     if policy.auto_approve:
         return
-    group = cohort(study, among, site)
-    need = min(needed(policy, study, among, site), len(group) - 1)
-    if (have := len(partners(verdict.verified, group, site))) < need:
+    need = min(needed(policy, among), len(among) - 1)
+    if (have := len(partners(verdict.verified, among, site))) < need:
         raise IdentityError(
-            f"{need} verified partners must be among the {len(group)} sites of a sum, {have} are",
+            f"{need} verified partners must be among the {len(among)} sites of a sum, {have} are",
             hint="compare more fingerprints by phone, then approve the study again",
         )
-
-
-def cohort(study: str, pins: Mapping[str, str], site: str) -> dict[str, str]:
-    """The participants whose sum this site's part goes into: all of them, in federations of up to 128."""
-    return {name: pins[name] for group in secagg.cohorts(study, pins) if site in group for name in group}
 
 
 def partners(verified: Collection[str], pins: Mapping[str, str], site: str) -> list[str]:

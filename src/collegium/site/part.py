@@ -88,7 +88,8 @@ class Part:
                 self.worker.end()
             if self.sums:
                 self.sums.close()
-            shutil.rmtree(self.folder / "spool", ignore_errors=True)
+            for name in ("spool", "sums"):
+                shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def answer_all(self) -> str:
         """Ask for tasks and answer them."""
@@ -106,7 +107,7 @@ class Part:
             status, task, asked = str(reply["status"]), reply.get("task"), reply.get("secure")
             if status in ENDED:
                 return self.over(status, reply, look)
-            refusal = refusal or self.recorded(partial(self.lie, reply, look))
+            refusal = refusal or self.recorded(partial(self.lie, reply, look)) or self.altered(reply)
             if refusal and self.sums:
                 return self.leave(refusal)
             if task is None:
@@ -146,6 +147,22 @@ class Part:
         except IdentityError as e:
             return Left("identity", str(e), f"{e}; way out: {e.hint}" if e.hint else "")
         return None
+
+    def altered(self, reply: Says) -> Left | None:
+        """Hold the sum that the coordinator shows of the last round against what went into it: why this site leaves, if it is another."""
+        place, over = (reply.get("task") or {}).get("place", ()), reply["status"] == "finished"
+        try:
+            if self.sums:
+                self.recorded(partial(self.sums.check, self.run, reply.get("sums") or (), place, over, self.fetched))
+        except IdentityError as e:
+            return Left("identity", str(e), f"{e}; way out: {e.hint}" if e.hint else "")
+        except NotFound:
+            self.tell(trouble="the last round's sum is gone before it was checked: the run has gone on without this site")
+        return None
+
+    def fetched(self, shown: Says) -> Path:
+        """A sum that the coordinator shows, as a file."""
+        return Cache(self.folder / "sums").fetch(self.house.link, str(shown["sum"]), int(shown["bytes"]))
 
     def request(self, answer: Says | None, vector: Any, said: list[Says], *, now: bool = False) -> tuple[Says, Any, Asked]:
         """Hand in and wait for what comes next; an answer that is refused is not sent again. `said` goes into the secure sum."""
@@ -235,6 +252,7 @@ class Part:
             stage, number, _, phase = task["place"]
             self.tell(stage=stage, round=number, phase=phase, doing="computing")
             question: Says = {"do": "task", "task": task, "state": path, "masks": [[mask.key.hex(), mask.sign] for mask in masks]}
+            question["tag"] = self.sums.tag(ask.ask.epoch, ask.ask.index).hex() if self.sums and ask else ""
             told, vector = self.asked(partial(self.worker.ask, question, b"" if path else state))
             if told.get("failure") != "storage":
                 break
@@ -243,7 +261,7 @@ class Part:
             return self.failed(task, told)
         self.failures = 0
         if ask is not None:
-            self.burn(ask, told, vector)
+            self.burn(ask, told, vector, task)
         return self.sent(task, told, vector)
 
     def masks(self, task: Says, asked: Says | None) -> tuple[Any, Any]:
@@ -254,12 +272,12 @@ class Part:
         found: tuple[Any, Any] = self.guarded(partial(self.sums.masks, asked, task))
         return found
 
-    def burn(self, ask: Any, told: Says, vector: Any) -> None:
+    def burn(self, ask: Any, told: Says, vector: Any, task: Says) -> None:
         """Keep the masked vector for as long as it may be asked for again, then use its keys up; only after that is it sent."""
         assert self.sums is not None
         if "spool" not in told:
             self.recorded(partial(secure.keep, self.folder, vector))
-        self.guarded(partial(self.sums.burn, ask, str(told["digest"])))
+        self.guarded(partial(self.sums.burn, ask, str(told["digest"]), task))
 
     def guarded(self, step: Callable[[], Any]) -> Any:
         """A step of the secure sum. Raises `Unmasked` for what it refuses."""
@@ -376,8 +394,9 @@ class Part:
         """Keep what came out of the run, and forget what was only needed during it."""
         if look.since is None:  # its last rounds are not looked at yet
             reply, _, look = self.request(None, b"", [], now=True)
-        lie = self.recorded(partial(self.lie, reply, look)) if "log" in reply else None
-        if status == "finished" and reply.get("results"):
+        altered = self.altered(reply)
+        lie = altered or (self.recorded(partial(self.lie, reply, look)) if "log" in reply else None)
+        if status == "finished" and reply.get("results") and not altered:
             folder = self.house.config.folder / "models" / self.run
             source = self.cache.fetch(self.house.link, str(reply["results"]), int(reply["results_bytes"]))
             self.recorded(lambda: outcome.keep(folder, source, self.manifest, self.line))

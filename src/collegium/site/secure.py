@@ -5,15 +5,16 @@ the very task that its rows were asked. The machine is `privacy.secagg_site`; it
 """
 
 import json
+import mmap
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from collegium.errors import CollegiumError, IdentityError, UpdateError
 from collegium.identity import Chunks, Key, digest, vector_digest
-from collegium.privacy import secagg, secagg_site
+from collegium.privacy import secagg, secagg_site, tags
 from collegium.privacy.masks import Mask
 from collegium.privacy.ring import layout_of
 from collegium.privacy.secagg import Persist, Terms, canonical
@@ -24,6 +25,7 @@ from collegium.site.frames import INLINE
 from collegium.site.vault import Vault, damaged
 
 Says = dict[str, Any]
+LAST = "last sum"  # the row of what is to be checked of it
 
 
 def wanted(manifest: Mapping[str, Any]) -> bool:
@@ -48,7 +50,7 @@ class Sums:
         vouch: Callable[[Mapping[str, str]], object] = lambda among: None,
     ) -> None:
         self.vault, self.manifest, self.study, self.key, self.pins, self.warn = vault, manifest, study, key, pins, warn
-        self.vouch = vouch
+        self.vouch, self.group = vouch, secagg.group(manifest, study, pins, name)
         self.unwritten: list[Persist] = []  # of the machine's rows: they go with the next that have to last
         try:
             self.recall(name)
@@ -59,7 +61,7 @@ class Sums:
     def recall(self, name: str) -> None:
         """Stand where the rows stand. An epoch among sites that are approved no longer is given up."""
         rows = self.vault.rows()
-        among = json.loads(rows.pop("sites", "[]"))
+        among, self.last = json.loads(rows.pop("sites", "[]")), json.loads(rows.pop(LAST, "{}"))
         self.machine = Site(Terms(self.study, {}, 0), name, rows)
         try:
             if among:
@@ -74,15 +76,17 @@ class Sums:
         """The terms of an epoch among these sites, each of which was approved. Raises `IdentityError`."""
         if strange := sorted(set(among) - self.pins.keys()):
             raise IdentityError(f"{strange[0][:80]!r} is among the sites of the sum, and was not approved for this study")
+        if others := sorted(set(among) - self.group.keys()):
+            raise IdentityError(
+                f"{others[0][:80]!r} is among the sites of the sum, and belongs to another cohort: who meets whom follows from the study"
+            )
         if len(set(among)) < len(among):
             raise IdentityError("a site is named twice among those of the sum, which makes it look like one of more sites")
-        if len(among) < int(self.manifest["sites"]["minimum"]):
-            raise IdentityError(
-                f"{len(among)} sites make keys, the manifest wants {self.manifest['sites']['minimum']}: a sum of fewer hides less"
-            )
+        if len(among) < (least := secagg.fewest(self.manifest, len(self.pins))):
+            raise IdentityError(f"{len(among)} sites make keys, the study wants {least}: a sum of fewer hides less")
         pins = {name: self.pins[name] for name in among}
         self.vouch(pins)
-        return secagg.agreed(self.manifest, self.study, pins)
+        return secagg.agreed(self.manifest, self.study, pins, of=len(self.pins))
 
     def step(self, event: Event, more: Mapping[str, str] | None = None) -> list[Order]:
         """Let the machine answer, and carry out what has to last; the other orders are returned. Raises for a lie."""
@@ -122,7 +126,10 @@ class Sums:
             raise IdentityError(f"epoch {message.epoch} has begun among other sites than are named now")
         self.machine = replace(before, terms=terms)
         try:
-            return sent(self.step(message, {"sites": canonical(sorted(message.sites))}))
+            if self.opened:  # the epoch's key goes, and with it what its last sum could be checked by
+                self.last["left"] = True
+            kept = {LAST: canonical(self.last)} if self.last else {}
+            return sent(self.step(message, {"sites": canonical(sorted(message.sites))} | kept))
         except BaseException:
             self.machine = before
             raise
@@ -135,6 +142,8 @@ class Sums:
             raise IdentityError("a task came without the round of a secure sum that it belongs to")
         self.step(Resume(*seen))
         names = {name: task[name] for name in ("run", "place", "layout", "state")}
+        if self.machine.terms.verified and tags.LEAF not in layout_of(task["layout"]).leaves:
+            raise IdentityError("the round asks for a vector without the tags by which this study checks its sums")
         asked = Asked(ask, *secagg.digests(study=self.study, **names))
         for order in self.step(asked):
             match order:
@@ -144,17 +153,94 @@ class Sums:
                     return asked, before
         raise AssertionError
 
-    def burn(self, asked: Asked, vector: str) -> None:
+    def tag(self, epoch: int, index: int) -> bytes:
+        """The key of a round's tags, by which its sum is checked; none in a study that wants no such check."""
+        key = self.machine.rows.get("study key", "")
+        return tags.round_key(bytes.fromhex(key), epoch, index) if key else b""
+
+    def burn(self, asked: Asked, vector: str, task: Says) -> None:
         """The masked vector lies on the disk: from here on its keys are used up."""
-        self.step(Spooled(asked, vector))
+        last = {"run": task["run"], "ask": [asked.ask.epoch, asked.ask.index], "place": list(task["place"]), "layout": task["layout"]}
+        self.step(Spooled(asked, vector), {LAST: canonical(last)} if self.machine.terms.verified else None)
+        self.last = last if self.machine.terms.verified else {}
+
+    @property
+    def opened(self) -> bool:
+        """Whether this site has signed for the sum that its last vector went into, so that the sum can have been opened."""
+        said = self.machine.row("statement")
+        return bool(self.last) and bool(said) and [said["epoch"], said["index"]] == self.last["ask"]
+
+    def check(self, run: str, shown: Sequence[Says], place: Sequence[Any], over: bool, fetch: Callable[[Says], Path]) -> None:
+        """Hold the sum of this site's last round against the vectors that went into it. Raises `IdentityError` for a lie.
+
+        `shown` are the sums that the coordinator shows; the run goes on at `place` (empty: nothing is asked now), or is `over`.
+        """
+        if self.last and self.last["run"] != run:
+            self.passed()
+        if not self.last:
+            return
+        found = next((each for each in shown if [each.get("epoch"), each.get("index")] == self.last["ask"]), None)
+        if found is not None and self.opened:
+            self.compare(fetch(found))
+        elif over or (place and kind(place) != kind(self.last["place"])):
+            self.miss(shown)
+        else:  # its round is asked again, or goes on
+            return
+        self.passed()
+
+    def compare(self, path: Path) -> None:
+        """Raise `IdentityError` unless a file holds the sum of the vectors of those whose statement this site has signed."""
+        layout, (epoch, index) = layout_of(self.last["layout"]), self.last["ask"]
+        key, names = self.tag(epoch, index), self.machine.row("statement")["survivors"]
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+            right = len(whole) == layout.nbytes and tags.holds(lambda at, count: whole[at : at + count], layout, key, names)
+        if not right:
+            raise IdentityError(
+                f"the coordinator altered the sum of {self.where}: it is not that of the {len(names)} vectors that were sent",
+                hint="trust no result of this run, and tell the other hospitals",
+            )
+
+    def miss(self, shown: Sequence[Says]) -> None:
+        """The run has gone on, and no sum of this site's last round is shown. Raises `IdentityError` where it would have to be.
+
+        A site that was late finds the sum of another round, and a cohort may be left out of one that goes on without it.
+        """
+        if not (self.opened or self.last.get("left")):
+            return
+        if any(each.get("place") != self.last["place"] for each in shown) or len(self.group) < len(self.pins):
+            self.warn(f"the sum of {self.where} was not seen here, so it is not checked")
+            return
+        raise IdentityError(
+            f"the coordinator goes on without showing the sum of {self.where}, which this study's sites check",
+            hint="trust no result of this run, and tell the other hospitals",
+        )
+
+    @property
+    def where(self) -> str:
+        """The last round, in words."""
+        stage, number, _, phase = self.last["place"]
+        return f"stage {stage + 1}, round {number}{' (ranging)' if phase == 'range' else ''}"
+
+    def passed(self) -> None:
+        """The last round needs no further look."""
+        self.vault.change({}, [LAST])
+        self.last = {}
 
     def leave(self) -> None:
         """The run is over: destroy what is left of its keys."""
         self.step(Leave())
+        if self.last:
+            self.passed()
 
     def close(self) -> None:
         """Let go of the vault."""
         self.vault.close()
+
+
+def kind(place: Sequence[Any]) -> tuple[Any, ...]:
+    """What a place has in common with the same round asked again."""
+    stage, number, _, phase = place
+    return stage, number, phase
 
 
 def event_of(message: Message) -> Event:

@@ -66,12 +66,15 @@ class Bench:
     """A study at work on this site's rows."""
 
     def __init__(self, study: Study, stages: Sequence[Stage], table: Table, folder: Path, site: str) -> None:
-        self.study, self.stages, self.table, self.folder = study, stages, table, folder
+        self.study, self.stages, self.table, self.folder, self.site = study, stages, table, folder, site
         self.memory = Memory(folder / "memory", tasks.seed(study.seed, site))
         self.change: Change | None = None
 
-    def answer(self, task: Task, state: Any, masks: Sequence[Mask] = ()) -> tuple[dict[str, Any], Any]:
-        """The vector that a task asks for, under these masks: its digest and size, and the bytes themselves or the file they are in."""
+    def answer(self, task: Task, state: Any, masks: Sequence[Mask] = (), tag: bytes = b"") -> tuple[dict[str, Any], Any]:
+        """The vector that a task asks for, under these masks: its digest and size, and the bytes themselves or the file they are in.
+
+        `tag` is the key of the tags by which the sum is checked, where the study wants them.
+        """
         stage = self.stages[task.place.stage]
         self.memory.settle([s.name for s in self.stages], task.counted, task.place)
         now = task.place.stage, task.place.round, task.state
@@ -81,7 +84,8 @@ class Bench:
             update, after = tasks.update(stage.algorithm, shared, self.table, self.memory.of(stage.name))
             self.change = Change(*now, update, after)
         self.memory.suspend(stage.name, task.place, self.change.after)
-        pieces = masked(tasks.vector(self.change.update, task.layout, task.place.phase), task.layout, masks)
+        plain = tasks.vector(self.change.update, task.layout, task.place.phase, (tag, self.site) if tag else None)
+        pieces = masked(plain, task.layout, masks)
         line = shown(self.change.after.get("line", {}))
         if task.layout.nbytes <= INLINE:
             vector = tasks.frame(pieces, task.layout.nbytes)
@@ -187,7 +191,7 @@ def serve(inward: int, outward: int) -> None:
             elif says["do"] == "task" and bench is not None:
                 with Shared(says.get("state", ""), payload) as state:
                     masks = [Mask(bytes.fromhex(key), int(sign)) for key, sign in says.get("masks", ())]
-                    send(outward, *bench.answer(task_of(says["task"]), state, masks))
+                    send(outward, *bench.answer(task_of(says["task"]), state, masks, bytes.fromhex(says.get("tag", ""))))
         except Exception as e:
             log.exception("%s", says["do"])
             send(outward, failure(e, bench.study if bench else readable(says)))

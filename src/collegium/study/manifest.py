@@ -22,6 +22,7 @@ from collegium.privacy import secagg
 from collegium.study.schema import HeldOut, Outcome, Part, Variable
 
 VERSION = 1
+SMALL_COHORT = 64  # below it a cohort's sum may be one of fewer than 16 sites
 EXAMPLE = """
 collegium: 1
 title: Thirty-day readmission
@@ -166,13 +167,17 @@ class Privacy(Part):
     wherever a study wants three sites or more. To turn them off, or to want them with two sites, takes a reason (`because`).
 
     `curious` lowers the number of sites that open a sum from two thirds to one half: more may drop out, but the coordinator may
-    not lie. `epoch` is for how many rounds keys are made ahead.
+    not lie. `epoch` is for how many rounds keys are made ahead. More sites than `cohort` are cut into groups of about half as many,
+    each with a sum of its own, which the coordinator then sees. With `verified` the coordinator shows the sites each sum, and they
+    check that it is that of their vectors.
     """
 
     secure_aggregation: Annotated[Literal["auto", "on", "off"], BeforeValidator(switch)] = "auto"
     because: str = Field(default="", max_length=2000)
     curious: bool = False
     epoch: int = Field(default=128, ge=2, le=512)
+    cohort: int = Field(default=secagg.LARGEST, ge=6, le=secagg.LARGEST)
+    verified: bool = False
 
 
 class Study(Part):
@@ -207,6 +212,13 @@ class Study(Part):
             self.timed(self.method)
         if self.outcome and self.outcome.task == "multiclass" and len(self.variables[self.outcome.target].categories) < 3:
             raise ValueError(f"the target {self.outcome.target!r} of a multiclass study lists its categories, three or more")
+        self.refuse_exposed()
+        if not self.features and not isinstance(self.method, Survival | Statistics):
+            raise ValueError("no variable is left to learn from: every variable is the outcome")
+        return self
+
+    def refuse_exposed(self) -> None:
+        """Raise `ValueError` where parts could be seen, or sums not be checked, and no reason is given."""
         if self.privacy.secure_aggregation == "off" and self.sites.minimum > 2 and not self.privacy.because.strip():
             raise ValueError("secure sums are turned off without a reason: the coordinator would see each site's part; add `because`")
         if self.privacy.secure_aggregation == "on" and self.sites.minimum < 3 and not self.privacy.because.strip():
@@ -214,9 +226,12 @@ class Study(Part):
                 "with two sites each can take its own part from the sum and read the other's: want three sites (`sites: {minimum: 3}`),"
                 " or say why two will do (`because`)"
             )
-        if not self.features and not isinstance(self.method, Survival | Statistics):
-            raise ValueError("no variable is left to learn from: every variable is the outcome")
-        return self
+        if self.privacy.cohort < SMALL_COHORT and not self.privacy.because.strip():
+            raise ValueError(
+                f"cohorts of fewer than {SMALL_COHORT} sites let the coordinator see sums over a few of them: say why (`because`)"
+            )
+        if self.privacy.verified and not self.secure:
+            raise ValueError("`verified` checks secure sums, and this study has none: turn them on, or leave it out")
 
     @model_validator(mode="after")
     def ordered(self) -> "Study":

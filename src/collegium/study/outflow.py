@@ -127,28 +127,29 @@ def steps(study: Study, *, sites: int, found: Mapping[str, T.Tree] | None = None
     plan, given = stages(study), dict(found or {})
     out = []
     for at, stage in enumerate(plan):
-        run = entered(plan, at, given, sites)
+        run = entered(plan, at, given, sites, study.privacy.verified)
         name, held = worded(study, stage.name)
-        out.append(Step(stage.name, name, held, stage.rounds, *(sizes(run) if run else ())))
+        out.append(Step(stage.name, name, held, stage.rounds, *(sizes(run, study.privacy.verified) if run else ())))
         if run and found is None:
             given[stage.name] = fullest(study, stage, run.state)
     return out
 
 
-def entered(plan: Sequence[Stage], at: int, given: Mapping[str, T.Tree], sites: int) -> Run | None:
+def entered(plan: Sequence[Stage], at: int, given: Mapping[str, T.Tree], sites: int, verified: bool) -> Run | None:
     """The start of a stage; None where what it needs is not known, or holds no usable column: there is no such update."""
     if not all(before.name in given for before in plan[:at]):
         return None
     try:
-        return course.enter(plan, at, given, sites)
+        return course.enter(plan, at, given, sites, verified)
     except CollegiumError:
         return None
 
 
-def sizes(run: Run) -> tuple[tuple[Array, ...], int, int, int]:
+def sizes(run: Run, verified: bool) -> tuple[tuple[Array, ...], int, int, int]:
     """The arrays of an update, its entries, its bytes, and those of the ranging round before it."""
-    arrays = tuple(Array(leaf.name, leaf.shape, ring.BITS[leaf.dtype]) for leaf in run.target.leaves)
-    return arrays, run.target.entries, run.target.nbytes, run.layout.nbytes if run.place.phase == "range" else 0
+    sent = course.sent(run.target, verified)
+    arrays = tuple(Array(leaf.name, leaf.shape, ring.BITS[leaf.dtype]) for leaf in sent.leaves)
+    return arrays, sent.entries, sent.nbytes, run.layout.nbytes if run.place.phase == "range" else 0
 
 
 def fullest(study: Study, stage: Stage, state: T.Tree) -> Any:

@@ -18,7 +18,7 @@ def test_sizes_are_those_that_the_engine_would_ask_for(name):
     record = run(name)
     plan = stages(record.study)
     for at, message in enumerate(messages(record)):
-        target = course.enter(plan, at, record.results, 4).target
+        target = course.enter(plan, at, record.results, 4, False).target
         assert (message.numbers, message.nbytes) == (target.entries, target.nbytes)
 
 
@@ -65,6 +65,18 @@ def test_who_could_see_what_follows_from_the_study(sites):
         said = " ".join(text for block in blocks if isinstance(block, Points) for text in block.items)
         assert ("Each is masked before it leaves" in said) is made.study.secure
         assert ("protects against the coordinator, even if it lies" in said) is made.study.secure
+
+
+def test_cohorts_and_checked_sums_are_told():
+    record = run("binary")._replace(facts={**run("binary").facts, "sites": 300})
+    chosen = record.study.privacy.model_copy(update={"verified": True})
+    record = record._replace(study=record.study.model_copy(update={"privacy": chosen}))
+    blocks = privacy(record).blocks
+    (row,) = [row for block in blocks if isinstance(block, Grid) for row in block.rows if row[0] == "The coordinator"]
+    assert row[1] == "The sums of cohorts of hospitals, which are too many for one sum, and who took part. No single update."
+    said = next(block.items for block in blocks if isinstance(block, Points))
+    assert "the coordinator sees the sums of 5 cohorts, this one of 60 sites and never of fewer than 41" in said[0]
+    assert said[1] == "The hospitals of each sum check that it is that of their updates: the coordinator cannot return another."
 
 
 def test_who_publishes_a_line_is_named():

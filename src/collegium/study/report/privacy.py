@@ -22,6 +22,8 @@ LAID = (
     "Each is masked before it leaves the hospital; the masks vanish only from the sum of enough hospitals. With {sites}, {badge}. The "
     "coordinator sees who takes part, when, and how many bytes."
 )
+SUM = "The sum of all hospitals"
+SUMS = "The sums of cohorts of hospitals, which are too many for one sum"
 STAYED = "This was a simulation on one machine: nothing left any hospital. What follows is what a real run of this study would send."
 
 
@@ -66,9 +68,11 @@ def privacy(record: Record) -> Section:
         "No row, name, date or image is sent. A hospital sends updates: numbers made to be added to those of the other hospitals. "
         "A single update can carry traces of the patients behind it, most of all at a small hospital or with a large model."
     )
+    verified = study.secure and study.privacy.verified
     blocks: list[Block] = [*first, Say(said), sent(record), seen(record), Say("What protects the updates", "heading")]
     protections = [
         *([LAID.format(sites=counted(sites_of(record), "hospital"), badge=badge_of(record))] if study.secure else []),
+        *(["The hospitals of each sum check that it is that of their updates: the coordinator cannot return another."] * verified),
         "They travel encrypted (TLS) to a coordinator whose key each hospital has pinned, and every request is signed.",
         "They are deleted at the coordinator when their round is added up; only sums are kept.",
         "They are sent only for studies that the hospital's own data steward approved (or its auto_approve did), and tables and columns "
@@ -87,8 +91,16 @@ def sites_of(record: Record) -> int:
 def badge_of(record: Record) -> str:
     """From whom the sum hides a hospital's part."""
     pins = {str(n): f"{n:064x}" for n in range(max(sites_of(record), 2))}
-    group = min(secagg.cohorts("", pins), key=len)
-    return secagg.badge(secagg.settle("", {name: pins[name] for name in group}, curious=record.study.privacy.curious, waived=True))
+    found = secagg.cohorts("", pins, largest=record.study.privacy.cohort)
+    group = {name: pins[name] for name in min(found, key=len)}
+    least = secagg.fewest(record.study.model_dump(mode="json"), len(pins))
+    terms = secagg.settle("", group, curious=record.study.privacy.curious, waived=True, least=max(least, 2))
+    return secagg.badge(terms, len(found))
+
+
+def crowded(record: Record) -> bool:
+    """Whether they are too many for one sum."""
+    return sites_of(record) > record.study.privacy.cohort
 
 
 def sent(record: Record) -> Grid:
@@ -107,7 +119,7 @@ def seen(record: Record) -> Grid:
     """Who sees what."""
     rows = [
         ["The hospital itself", "Everything of its own: rows, update, own line of results.", "Always"],
-        ["The coordinator", "The sum of all hospitals, and who took part. No single update.", "Sums for good"]
+        ["The coordinator", f"{SUMS if crowded(record) else SUM}, and who took part. No single update.", "Sums for good"]
         if record.study.secure
         else ["The coordinator", "Each hospital's update, and the sum of all.", "Updates until their round is added up, sums for good"],
         ["Other hospitals", "The joint model (or the sums) after each round. Never another hospital's update.", "During the run and after"],
