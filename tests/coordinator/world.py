@@ -176,7 +176,7 @@ class Site(Speaker):
         shared = wire.decode(bytes(frame))
         algorithm = drift(shared["w"].size, shared["w"].dtype) if "w" in shared else counting()
         change, _ = task.update(algorithm, shared, self.table, {})
-        vector = bytes(task.frame(task.vector(change, asked.layout, asked.place.phase), asked.layout.nbytes))
+        vector = bytes(task.frame(task.vector(change, asked.layout, asked.place, task.seed(0, self.name)), asked.layout.nbytes))
         return Answer(asked.run, asked.place, vector_digest_of(vector), len(vector)), vector
 
     async def upload(self, answer: Answer, vector: bytes, chunks: Sequence[int] | None = None) -> None:

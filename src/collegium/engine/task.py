@@ -8,9 +8,10 @@ import numpy as np
 
 from collegium import tree as T
 from collegium.algorithms.algorithm import Algorithm
-from collegium.engine.messages import Phase
+from collegium.engine.messages import Place
 from collegium.privacy import ring
 from collegium.privacy.ring import Layout
+from collegium.privacy.rounding import Numbers
 from collegium.table import Table
 
 
@@ -20,11 +21,14 @@ def update(algorithm: Algorithm, shared: T.Tree, table: Table, memory: T.Tree) -
     return change, {"seed": memory["seed"], **after} if "seed" in memory else after
 
 
-def vector(change: T.Tree, layout: Layout, phase: Phase) -> Iterator[np.ndarray]:
-    """The update in the form that leaves the site, a block at a time. Raises `UpdateError`."""
-    if phase == "range":
+def vector(change: T.Tree, layout: Layout, place: Place, seed: Any) -> Iterator[np.ndarray]:
+    """The update in the form that leaves the site, a block at a time. Raises `UpdateError`.
+
+    Weights are rounded at random by the site's `seed`, whichever attempt at the round it is.
+    """
+    if place.phase == "range":
         change = ring.ranges(change, ring.plain(change, layout.sites))
-    return ring.encode(change, layout)
+    return ring.encode(change, layout, Numbers(int(seed), place.stage, place.round))
 
 
 def frame(blocks: Iterator[np.ndarray], nbytes: int) -> bytearray:

@@ -13,6 +13,7 @@ from collegium import tree as T
 from collegium.algorithms import sketches, statistics
 from collegium.algorithms.algorithm import Algorithm
 from collegium.algorithms.averaging import HELD_OUT, TRAINING, VALIDATION, Learner, Optimizer, Pull, averaging
+from collegium.algorithms.coarse import coarse
 from collegium.algorithms.columns import texts
 from collegium.algorithms.compare import compare
 from collegium.algorithms.features import Column, encoded, features
@@ -20,6 +21,7 @@ from collegium.algorithms.glm import FAMILIES, glm
 from collegium.algorithms.optimizers import adaptive, sgd
 from collegium.engine.run import Stage
 from collegium.errors import DataError, StudyError
+from collegium.privacy.ring import SHORT
 from collegium.study import layers, warm
 from collegium.study.manifest import Averaging, Glm, Server, Statistics, Study
 from collegium.study.schema import Variable
@@ -49,12 +51,13 @@ def trained(study: Study, method: Averaging, learner: Learner) -> list[Stage]:
         patience=method.patience,
         first=lambda given: first(study, method, columns, given),
     )
+    fit = coarse(fit) if method.bits == SHORT else fit
     prepare = features(columns) if method.standardise else unscaled(features(columns))
     out = [Stage("features", prepare, 2, empty)]
     if scale := study.outcome is not None and study.outcome.task == "regression":
         out.append(Stage("outcome", features([Column("y", "number")]), 2, empty))
     wrap = (lambda inner: standardised(inner)) if scale else (lambda inner: inner)
-    out.append(Stage("fit", encoded(wrap(fit), columns), method.rounds, empty))
+    out.append(Stage("fit", encoded(wrap(fit), columns), method.rounds, empty, method.bits))
     return out + compared(study, columns, wrap, fit, learner.score, method.rounds)
 
 
