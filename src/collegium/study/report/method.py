@@ -77,7 +77,8 @@ def in_words(record: Record) -> str:
             layers = f"a network with hidden layers of {', '.join(map(str, m.hidden))}" if m.hidden else "a model without hidden layers"
             pulled = f", pulled towards the joint model (FedProx, mu {m.mu})" if m.mu else ""
             scaled = ", normalised by steps (FedNova)" if m.normalise else ""
-            return f"Federated averaging of recipe “{m.recipe}”, {layers}: averaged by rows{pulled}{scaled}."
+            short = ", weights sent in 16 bits" if m.bits == 16 else ""
+            return f"Federated averaging of recipe “{m.recipe}”, {layers}: averaged by rows{pulled}{scaled}{short}."
         case Glm() as m:
             ridge = f" with a ridge of {m.ridge}" if m.ridge else ""
             return f"{FAMILIES[m.family].capitalize()}{ridge} by Newton steps on sums: the fit that all rows in one table would give."
