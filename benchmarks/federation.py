@@ -14,9 +14,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from benchmarks.measure import free_port, wait_for
@@ -115,11 +116,19 @@ class Federation:
 
 @contextmanager
 def federation(
-    folder: Path, names: Sequence[str], *, port: int = 0, dialled: int = 0, before: str = "pass", apart: bool = False
+    folder: Path,
+    names: Sequence[str],
+    *,
+    port: int = 0,
+    dialled: int = 0,
+    before: str = "pass",
+    apart: bool = False,
+    lines: Mapping[str, int] = MappingProxyType({}),
 ) -> Iterator[Federation]:
     """A coordinator and these sites, joined and waiting for work; `apart` makes each agent and worker a process by itself.
 
-    `dialled` is the port that sites call, if something that counts bytes stands before the coordinator; `before` is a line of
+    `dialled` is the port that sites call, if something that counts bytes stands before the coordinator, and `lines` that of single
+    sites, after they have joined; `before` is a line of
     Python that the coordinator's process runs first, such as a limit of its memory.
     """
     port = port or free_port()
@@ -134,7 +143,7 @@ def federation(
         wait_for("the coordinator", lambda: answers(link, coordinator, folder / "coordinator.log"), limit_s=60)
         found = Federation(folder, port, coordinator, link, [*names])
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda name: join(found, name), names))
+            list(pool.map(lambda name: join(found, name, lines.get(name)), names))
         paths = os.pathsep.join(filter(None, (str(STILL), os.environ.get("PYTHONPATH"))))
         folders, environment = [str(folder / name) for name in names], {**os.environ, "PYTHONPATH": paths}
         commands = [[sys.executable, "-m", "collegium.cli", "site", "serve", "--quiet", "--folder", each] for each in folders]
@@ -143,14 +152,16 @@ def federation(
         yield found
 
 
-def join(found: Federation, name: str) -> None:
-    """Make a folder a site, with a table and a policy that allows everything."""
+def join(found: Federation, name: str, line: int | None) -> None:
+    """Make a folder a site, with a table and a policy that allows everything; from then on it calls the port `line`."""
     folder = found.folder / name
     code = found.ask("POST", "/v1/invites", {"name": name})["code"]
     enrol.join(folder, code, version=VERSION, environ={})
     (folder / "policy.yaml").write_text(POLICY)
     (folder / "rows.csv").write_text(ROWS)
     registry.add(folder, "rows", folder / "rows.csv")
+    if line:
+        config.save(replace(config.load(folder), url=f"https://127.0.0.1:{line}"))
     config.settle(folder)
 
 

@@ -1,10 +1,11 @@
-"""What masks cost a model: the heart and the readmission studies under secure sums and without.
+"""What masks, and sixteen bits, cost a model: the heart and the readmission studies under secure sums and without.
 
     python benchmarks/quality/secure_sums.py [--json] [--quick] [--data FOLDER]
 
 Training and exact regression of both tasks, on the rows and splits of `uci_heart.py` and `readmission.py`. `value` is the model
 under masks; the note gives the model without, the largest difference between their numbers, and what the masks cost in
-seconds. The machines are those that hospitals and coordinators run, in one process.
+seconds. Training is run once more with weights in sixteen bits, up and down. The machines are those that hospitals and coordinators
+run, in one process.
 """
 
 import time
@@ -21,7 +22,7 @@ from rows import Row, arguments, folder, show
 from collegium import tree as T
 from collegium.client.tables import together
 from collegium.study import manifest, plan
-from collegium.study.manifest import Glm, Study
+from collegium.study.manifest import Averaging, Glm, Study
 from collegium.table import Table
 
 TASK = "secure_sums"
@@ -41,6 +42,10 @@ def judge(name: str, study: Study, sites: Mapping[str, Table], everybody: Table)
     note = f"{other:.4f} without masks; numbers {apart:.1g} apart; {more:.2f} s for masks"
     yield Row(TASK, name, "AUROC all", value, seconds=round(seconds, 3), low=low, high=high, note=note)
     yield Row(TASK, name, "AUROC: with masks minus without", None if value is None else value - other)
+    if isinstance(study.method, Averaging):
+        short = trial.auroc(trial.train(trial.read(study.model_dump(mode="json"), bits=16), sites), everybody) or (0.0,)
+        note = f"{short[0]:.4f} in 16 bits"
+        yield Row(TASK, name, "AUROC: in 16 bits minus in 32", None if value is None else short[0] - other, note=note)
     if isinstance(study.method, Glm):
         se = [np.asarray(model.results["fit"]["se"]) for model in (plain, masked)]
         yield Row(TASK, name, "largest difference of a standard error", float(np.abs(se[0] - se[1]).max()))

@@ -49,10 +49,7 @@ class Table:
 
     def where(self, rows: np.ndarray) -> "Table":
         """The rows chosen by a mask or by their indices."""
-        return Table(
-            {name: column[rows] for name, column in self.columns.items()},
-            None if self.patient is None else self.patient[rows],
-        )
+        return Table({name: column[rows] for name, column in self.columns.items()}, None if self.patient is None else self.patient[rows])
 
     def batches(self, rows: int, rng: np.random.Generator | None = None) -> Iterator["Table"]:
         """All rows, `rows` at a time, in a random order if `rng` is given."""

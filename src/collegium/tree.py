@@ -70,6 +70,11 @@ def map(fn: Callable[..., Any], tree: Tree, *rest: Tree, later: bool = False) ->
     return out
 
 
+def whole(tree: Tree) -> dict[str, Any]:
+    """Each leaf as an array in memory: what was left for later is computed now, and not again at each look."""
+    return unflatten({path: np.asarray(leaf) for path, leaf in flatten(tree).items()})
+
+
 def add(a: Tree, b: Tree) -> dict[str, Any]:
     """`a + b`, leaf by leaf."""
     return map(np.add, a, b)
@@ -99,12 +104,10 @@ def flatten(tree: Tree, prefix: str = "") -> dict[str, Any]:
     """`{"a": {"b": x}}` becomes `{"a/b": x}`, sorted: the order on the wire. An empty branch "c" becomes an empty leaf "c/"."""
     out: dict[str, Any] = {}
     for key, value in tree.items():
-        if hasattr(value, "shape"):
-            out[prefix + key] = value
-        elif isinstance(value, Mapping):
+        if isinstance(value, Mapping) and not hasattr(value, "shape"):
             out |= flatten(value, f"{prefix}{key}/") if value else {f"{prefix}{key}/": NOTHING}
         else:
-            out[prefix + key] = np.asarray(value)
+            out[prefix + key] = value if hasattr(value, "shape") else np.asarray(value)
     return dict(sorted(out.items()))  # by the whole path: "a." comes before "a/b"
 
 

@@ -78,7 +78,7 @@ def test_where_hospitals_drop_out_the_fit_is_that_of_those_who_answered_last(fam
         names = [name for name in here if name not in ABSENT[how](at, place.round)]
         changes = {name: task.update(stages[0].algorithm, shared, here[name], {"seed": np.array(0)})[0] for name in names}
         while run.place[:2] == place[:2] and not run.over:
-            run = close(run, stages, changes)
+            run = close(run, stages, changes, 0)
     x, y = (np.concatenate([here[name][column] for name in names]) for column in "xy")
     same_fit(run.results["fit"], family, x, y)
 

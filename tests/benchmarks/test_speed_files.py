@@ -4,13 +4,14 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks import bare, measure
+from benchmarks import bare, line, measure
 from benchmarks.federation import study, weights
 from benchmarks.measure import Relay, Row
 from collegium.study import layers, manifest
@@ -30,11 +31,11 @@ def run(file: str, *options: str) -> list[dict[str, object]]:
 
 @pytest.mark.slow
 @pytest.mark.system
-@pytest.mark.parametrize(("file", "rows"), [("round.py", 7), ("payload.py", 5), ("log.py", 10), ("secure.py", 4)])
+@pytest.mark.parametrize(("file", "rows"), [("round.py", 7), ("payload.py", 5), ("log.py", 10), ("secure.py", 6), ("wan.py", 8)])
 def test_each_figure_is_one_json_object(file: str, rows: int):
     found = run(file, "--quick")
     assert len(found) == rows
-    assert all(row.keys() == FIELDS and row["value"] > 0 for row in found)
+    assert all(row.keys() == FIELDS and (row["value"] > 0 or row["unit"] == "MiB") for row in found)
     assert next((row["value"] for row in found if "bytes as without a limit" in row["name"]), 1) == 1
 
 
@@ -102,6 +103,44 @@ def test_a_relay_counts_each_direction_and_changes_nothing():
 
 
 @pytest.mark.network
+def test_a_line_has_the_rate_and_the_delay_that_it_says():
+    rate, there_and_back = line.measured(40.0, 0.03)
+    assert 30 < rate <= 41  # a busy machine may be late, never early
+    assert 0.06 <= there_and_back < 0.3
+
+
+@pytest.mark.network
+def test_connections_share_a_line_and_its_bytes_are_counted():
+    with socket.create_server(("127.0.0.1", 0)) as far:
+        way = line.Line(far.getsockname()[1], mbit=8.0, delay_s=0.0)
+        near = [socket.create_connection(("127.0.0.1", way.port)) for _ in range(2)]
+        answering = [far.accept()[0] for _ in near]
+        began = time.perf_counter()
+        for sock in near:
+            threading.Thread(target=sock.sendall, args=(bytes(250_000),), daemon=True).start()
+        for sock in answering:
+            assert len(sock.recv(250_000, socket.MSG_WAITALL)) == 250_000
+        assert 0.49 <= time.perf_counter() - began < 2  # half a second for half a megabyte
+        assert (way.up.passed, way.down.passed) == (500_000, 0)
+        for sock in (*near, *answering):
+            sock.close()
+        way.close()
+
+
+@pytest.mark.network
+def test_a_line_passes_on_that_an_end_has_gone():
+    with socket.create_server(("127.0.0.1", 0)) as far:
+        way = line.Line(far.getsockname()[1], mbit=100.0, delay_s=0.01)
+        near = socket.create_connection(("127.0.0.1", way.port))
+        answering, _ = far.accept()
+        answering.sendall(b"last")
+        answering.close()
+        assert near.recv(10, socket.MSG_WAITALL) == b"last"
+        near.close()
+        way.close()
+
+
+@pytest.mark.network
 @pytest.mark.parametrize("tls", [True, False])
 def test_the_bare_loop_gives_a_time_for_each_round(tls: bool):
     times = bare.rounds(2, 5000, 3_000_000, 3, tls=tls)
@@ -109,7 +148,7 @@ def test_the_bare_loop_gives_a_time_for_each_round(tls: bool):
     assert min(times) > 0
 
 
-@pytest.mark.parametrize("hidden", [(333,), (1024, 1020), (8192, 8188), (8192,) * 9])
+@pytest.mark.parametrize("hidden", [(333,), (1024, 1020), (2048, 2044), (8192, 8188), (8192,) * 5, (8192,) * 9])
 def test_the_models_have_the_sizes_that_their_names_say(hidden: tuple[int, ...]):
     shapes = layers.shapes(1, hidden, 1)
     assert weights(hidden) == sum(int(np.prod(shape)) for shape in shapes.values())

@@ -9,6 +9,7 @@ import pytest
 
 from collegium import tree as T
 from collegium import wire
+from collegium.algorithms.coarse import packed
 from collegium.coordinator import states
 from collegium.coordinator.blobs import Blobs
 from collegium.engine import run as course
@@ -16,6 +17,7 @@ from collegium.engine.messages import Place
 from collegium.engine.run import Run, Stage
 from collegium.privacy import ring
 from tests.coordinator.world import LIKE, drift, equal
+from tests.trees import Disk
 
 SHAPE = ring.plain({"w": np.zeros(3)}, 3)
 
@@ -84,6 +86,36 @@ def test_the_best_so_far_stays_where_it_was_first_written(blobs: Blobs):
     assert third.frames.keys() == {third.shared.digest, first.shared.digest}  # the second is needed no more
     assert np.array_equal(np.asarray(again(third, blobs).state["w"]), np.arange(400_000.0) + 2)
     assert np.array_equal(np.asarray(again(third, blobs).state["best"]), np.arange(400_000.0))
+
+
+class Looked(Disk):
+    """Counts how many of its elements were ever read."""
+
+    read = 0
+
+    def block(self, start, stop):
+        self.read += stop - start
+        return super().block(start, stop)
+
+
+def test_what_is_made_from_a_state_for_the_sites_reads_the_sum_once(blobs: Blobs):
+    stages = [Stage("fit", drift()._replace(share=lambda state: {"w": packed({"w": state["w"]}), "n": state["n"]}), 9, LIKE)]
+    values = np.linspace(-1, 1, 400_000, dtype=np.float32)
+    total = Looked(values)
+    moved = T.map(lambda w, s: w + s, {"w": np.zeros_like(values)}, {"w": total})["w"]
+    kept = states.keep(place_of({"w": moved, "best": np.ones(2), "n": np.array(1)}), stages, None, blobs)
+    assert total.read == values.size
+    assert kept.refs["state/w"].frame != kept.shared.digest
+    assert (kept.new[0], len(kept.new)) == (kept.shared, 2)
+    assert kept.shared.nbytes < 2 * values.size + 1000
+    shared = blobs.load(kept.shared)
+    np.testing.assert_allclose(np.asarray(shared["w/steps/w"]) * 2.0**-15 * 2 ** int(shared["w/power/w"]), values, atol=2.0**-15)
+    assert np.array_equal(np.asarray(again(kept, blobs).state["w"]), values)
+    after = states.keep(
+        replace(kept.run, state={**kept.run.state, "w": T.map(np.negative, {"w": kept.run.state["w"]})["w"]}), stages, kept, blobs
+    )
+    assert np.array_equal(np.asarray(again(after, blobs).state["w"]), -values)
+    assert kept.shared.digest not in after.frames
 
 
 def test_results_of_a_finished_stage_are_a_frame_of_their_own_and_stay(blobs: Blobs):

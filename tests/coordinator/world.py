@@ -179,7 +179,8 @@ class Site(Speaker):
         algorithm = drift(shared["w"].size, shared["w"].dtype) if "w" in shared else counting()
         change, _ = task.update(algorithm, shared, self.table, {})
         tag = self.tag if self.tag[0] else None
-        vector = bytes(task.frame(task.vector(change, asked.layout, asked.place.phase, tag), asked.layout.nbytes))
+        blocks = task.vector(change, asked.layout, asked.place, task.seed(0, self.name), tag)
+        vector = bytes(task.frame(blocks, asked.layout.nbytes))
         return Answer(asked.run, asked.place, vector_digest_of(vector), len(vector)), vector
 
     async def upload(self, answer: Answer, vector: bytes, chunks: Sequence[int] | None = None) -> None:

@@ -14,6 +14,10 @@ from collegium.privacy.masks import CHUNK, STEP, Mask
 LAYOUTS = {
     "wide": ring.Layout((ring.Leaf("n", "int64", (37,)),), 5),
     "narrow": ring.Layout((ring.Leaf("w", "float32", (51,), -8),), 5),  # of odd length: padded
+    "short": ring.Layout((ring.Leaf("w", "float32", (53,), -8, True),), 5),
+    "all": ring.Layout(
+        (ring.Leaf("n", "int64", (3,)), ring.Leaf("w", "float32", (7,), -8), ring.Leaf("v", "float32", (70_005,), -8, True)), 5
+    ),
     "mixed": ring.Layout((ring.Leaf("n", "int64", (3,)), ring.Leaf("x", "float64", (2, 5), -20), ring.Leaf("w", "float32", (4, 9), -8)), 5),
     "empty": ring.Layout((), 5),
     "large": ring.Layout((ring.Leaf("n", "int64", (40_001,)), ring.Leaf("w", "float32", (70_003,), -8)), 5),  # more than two CHUNKs
@@ -60,7 +64,7 @@ def test_masks_of_all_sites_and_those_that_are_left_give_the_plain_sum(layout, s
 
 
 @given(st.data())
-@pytest.mark.parametrize("name", ["wide", "narrow", "mixed", "empty"])
+@pytest.mark.parametrize("name", ["wide", "narrow", "short", "mixed", "empty"])
 def test_pieces_read_anywhere_and_in_any_order_are_pieces_of_the_whole(name, data):
     layout = LAYOUTS[name]
     masked, left = covered(layout, vectors(layout, 3), 1)

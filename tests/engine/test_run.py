@@ -41,7 +41,7 @@ def turn(run, stages, rows=(2, 3)):
     tables = [Table({"x": np.zeros(n)}) for n in rows]
     stage = stages[run.place.stage]
     changes = [task.update(stage.algorithm, course.shared(run, stages), t, {})[0] for t in tables]
-    vectors = [bytes(task.frame(task.vector(c, run.layout, run.place.phase), run.layout.nbytes)) for c in changes]
+    vectors = [bytes(task.frame(task.vector(c, run.layout, run.place, 0), run.layout.nbytes)) for c in changes]
     total = fold_bytes(run.layout, vectors)
     return course.close(run, stages, lambda at, size: total[at : at + size], len(rows))
 
@@ -117,6 +117,6 @@ def test_a_round_that_was_given_up_may_still_take_new_ranges():
 def test_a_sum_of_another_number_of_sites_is_not_used():
     stages = [Stage("start", counter(), 5, EMPTY)]
     run = course.begin(stages, 3)
-    vector = bytes(task.frame(task.vector({"n": np.array(1)}, run.layout, "sum"), run.layout.nbytes))
+    vector = bytes(task.frame(task.vector({"n": np.array(1)}, run.layout, run.place, 0), run.layout.nbytes))
     with pytest.raises(RunError, match="the sum holds 1 sites, 2 were added"):
         course.close(run, stages, lambda at, size: vector[at : at + size], 2)

@@ -4,6 +4,7 @@ import numpy as np
 
 from collegium.algorithms.algorithm import Algorithm
 from collegium.engine import task
+from collegium.engine.messages import Place
 from collegium.privacy import ring
 from collegium.table import Table
 
@@ -33,9 +34,9 @@ def test_both_phases_come_from_one_update():
     change = {"w": np.array([0.75, -3.0])}
     plain = ring.plain(change, 2)
     asked = ring.ranging(plain)
-    first = np.concatenate([b.view(np.uint8) for b in task.vector(change, asked, "range")])
+    first = np.concatenate([b.view(np.uint8) for b in task.vector(change, asked, Place(0, 1, 1, "range"), 7)])
     counts = ring.decode(lambda at, size: first.tobytes()[at : at + size], asked)[0]["ranges"]
     assert counts.sum() == 1
     assert np.flatnonzero(counts[0]) + ring.LOWEST == 2  # 3 lies below 2**2
-    second = task.frame(task.vector(change, ring.settle(plain, counts), "sum"), plain.nbytes)
+    second = task.frame(task.vector(change, ring.settle(plain, counts), Place(0, 1, 1, "sum"), 7), plain.nbytes)
     assert len(second) == plain.nbytes

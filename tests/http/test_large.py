@@ -104,7 +104,7 @@ class Hospital(threading.Thread):
         spool = self.folder / f"{self.name}-vector"
         hasher = identity.Chunks()
         with spool.open("wb") as out:
-            for block in task.vector(change, asked.layout, asked.place.phase):
+            for block in task.vector(change, asked.layout, asked.place, task.seed(0, self.name)):
                 hasher.update(block.view(np.uint8).data)
                 out.write(block.view(np.uint8).data)
         self.digests.append(identity.vector_digest(hasher.digests))

@@ -4,6 +4,7 @@ import numpy as np
 
 from collegium import tree as T
 from collegium.algorithms.averaging import Optimizer, averaging
+from collegium.algorithms.coarse import coarse
 from collegium.algorithms.optimizers import adaptive, sgd
 from collegium.table import Table
 from tests.laws.examples import Example
@@ -45,5 +46,6 @@ EXAMPLES = [
     one("FedAdam", optimizer=adaptive("adam", 0.1)),
     one("FedYogi", optimizer=adaptive("yogi", 0.1)),
     one("FedAdagrad", optimizer=adaptive("adagrad", 0.1)),
+    one("FedAvg")._replace(factory="coarse.coarse", algorithm=coarse(averaging(train, loss))),
     one("an optimiser of one's own", optimizer=Optimizer(T.zeros_like, lambda delta, state: (T.add(delta, state), delta))),
 ]

@@ -19,17 +19,18 @@ VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "masks.json").read
 KEYS = [bytes([k]) * 32 for k in range(1, 4)]
 
 
-def layout(wide, narrow):
-    return ring.Layout((ring.Leaf("n", "int64", (wide,)), ring.Leaf("w", "float32", (narrow,))), 3)
+def layout(wide, narrow, short=0):
+    leaves = ring.Leaf("n", "int64", (wide,)), ring.Leaf("w", "float32", (narrow,)), ring.Leaf("v", "float32", (short,), 0, True)
+    return ring.Layout(leaves, 3)
 
 
 def vector(made, seed=0):
     return np.random.default_rng(seed).integers(0, 256, made.nbytes, np.uint8)
 
 
-@given(st.integers(0, 9), st.integers(0, 9), st.lists(st.sampled_from([1, -1]), min_size=1, max_size=3))
-def test_what_is_added_is_taken_away(wide, narrow, signs):
-    made = layout(wide, narrow)
+@given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.lists(st.sampled_from([1, -1]), min_size=1, max_size=3))
+def test_what_is_added_is_taken_away(wide, narrow, short, signs):
+    made = layout(wide, narrow, short)
     before = vector(made)
     found = [Mask(key, sign) for key, sign in zip(KEYS, signs, strict=False)]
     after = before.copy()
@@ -39,9 +40,9 @@ def test_what_is_added_is_taken_away(wide, narrow, signs):
     assert np.array_equal(after, before)
 
 
-@given(st.integers(0, 9), st.integers(0, 9))
-def test_masked_vectors_fold_like_plain_ones(wide, narrow):
-    made = layout(wide, narrow)
+@given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9))
+def test_masked_vectors_fold_like_plain_ones(wide, narrow, short):
+    made = layout(wide, narrow, short)
     plain = [vector(made, k) for k in range(3)]
     masked = [x.copy() for x in plain]
     for (a, b), key in zip([(0, 1), (0, 2), (1, 2)], KEYS, strict=True):
@@ -50,9 +51,9 @@ def test_masked_vectors_fold_like_plain_ones(wide, narrow):
     assert fold_bytes(made, [x.tobytes() for x in masked]) == fold_bytes(made, [x.tobytes() for x in plain])
 
 
-@given(st.integers(0, 40), st.integers(0, 40), st.data())
-def test_pieces_in_any_order_are_the_whole(wide, narrow, data):
-    made = layout(wide, narrow)
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40), st.data())
+def test_pieces_in_any_order_are_the_whole(wide, narrow, short, data):
+    made = layout(wide, narrow, short)
     whole = vector(made)
     pieces = whole.copy()
     masks.apply(whole, made, [Mask(KEYS[0], 1), Mask(KEYS[1], -1)])
@@ -147,7 +148,7 @@ def test_known_answers():
 def test_g21_a_masked_vector_looks_like_noise():
     made = layout(0, 10_000_000)
     plain = np.zeros(made.nbytes, np.uint8)
-    plain[: made.narrow].view("<u4")[:] = np.arange(10_000_000) // 1000  # as far from noise as data can be
+    plain[: -ring.TRAILER].view("<u4")[:] = np.arange(10_000_000) // 1000  # as far from noise as data can be
     masked = plain.copy()
     masks.apply(masked, made, [Mask(KEYS[0], 1), Mask(KEYS[1], -1), Mask(KEYS[2], 1)])
     counts = np.bincount(masked, minlength=256)
@@ -155,7 +156,7 @@ def test_g21_a_masked_vector_looks_like_noise():
     assert 150 < chi < 380  # 255 degrees of freedom: five standard deviations
     ones = int(np.unpackbits(masked).sum())
     assert abs(ones - 4 * made.nbytes) < 5 * np.sqrt(2 * made.nbytes)
-    r = np.corrcoef(plain[: made.narrow].view("<u4"), masked[: made.narrow].view("<u4"))[0, 1]
+    r = np.corrcoef(plain[: -ring.TRAILER].view("<u4"), masked[: -ring.TRAILER].view("<u4"))[0, 1]
     assert abs(r) < 1e-3
 
 

@@ -8,18 +8,20 @@ from hypothesis import strategies as st
 from collegium import tree as T
 from collegium.engine.fold import fold_bytes
 from collegium.engine.task import frame
-from collegium.errors import UpdateError
+from collegium.errors import StudyError, UpdateError
 from collegium.privacy import ring
+from collegium.privacy.rounding import Numbers
 from tests.trees import Disk, trees
 
 
-def total_of(updates, layout=None):
-    layout = layout or ring.plain(updates[0], len(updates))
+def total_of(updates, layout=None, short=False, draws=None):
+    layout = layout or ring.plain(updates[0], len(updates), short=short)
     if asked := ring.ranging(layout):
         found = [bytes(frame(ring.encode(ring.ranges(u, layout), asked), asked.nbytes)) for u in updates]
         counts = ring.decode(reader(fold_bytes(asked, found)), asked)[0]["ranges"]
         layout = ring.settle(layout, counts)
-    vectors = [bytes(frame(ring.encode(u, layout), layout.nbytes)) for u in updates]
+    draws = draws or [None] * len(updates)
+    vectors = [bytes(frame(ring.encode(u, layout, draw), layout.nbytes)) for u, draw in zip(updates, draws, strict=True)]
     return layout, vectors, fold_bytes(layout, vectors)
 
 
@@ -28,17 +30,17 @@ def reader(data):
 
 
 @settings(deadline=None)
-@given(trees(), st.integers(1, 5), st.randoms())
-def test_the_sum_is_right_and_the_order_does_not_matter(tree, sites, random):
+@given(trees(), st.integers(1, 5), st.randoms(), st.booleans(), st.booleans())
+def test_the_sum_is_right_and_the_order_does_not_matter(tree, sites, random, short, at_random):
     updates = [T.map(lambda x, k=k: (x * (k + 1)).astype(x.dtype), tree) for k in range(sites)]
-    layout, vectors, total = total_of(updates)
+    layout, vectors, total = total_of(updates, short=short, draws=[Numbers(k, 0, 1) for k in range(sites)] if at_random else None)
     random.shuffle(vectors)
     assert fold_bytes(layout, vectors) == total
     decoded, clipped, counted = ring.decode(reader(total), layout)
     assert (clipped, counted) == (0, sites)
     for name, leaf in T.flatten(tree).items():
         want = sum(np.asarray(T.flatten(u)[name], np.float64) for u in updates)
-        bits = {"int64": 64, "float64": 40, "float32": 22}[leaf.dtype.name]
+        bits = {"int64": 64, "float64": 40, "float32": 6 if short else 22}[leaf.dtype.name]
         top = np.abs(want).max(initial=0.0)
         np.testing.assert_allclose(
             T.flatten(decoded)[name], want, rtol=0, atol=top * 2.0**-bits + 2.0**-100 if leaf.dtype != "int64" else 0
@@ -51,14 +53,15 @@ def test_counts_are_exact_up_to_the_ring():
     assert ring.decode(reader(total), layout)[0]["n"].tolist() == [2**62, -(2**62)]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
-@pytest.mark.parametrize("sites", [1, 2, 3, 7, 128])
-def test_at_the_bound_the_sum_is_exact_and_beyond_it_is_clipped_and_counted(dtype, sites):
-    leaf = ring.Leaf("x", dtype, (3,))
+@pytest.mark.parametrize(("dtype", "short"), [("float32", False), ("float32", True), ("float64", False), ("int64", False)])
+@pytest.mark.parametrize("sites", [1, 2, 3, 7, 128, 1024])
+def test_at_the_bound_the_sum_is_exact_and_beyond_it_is_clipped_and_counted(dtype, short, sites):
+    leaf = ring.Leaf("x", dtype, (3,), 0, short)
     layout = ring.Layout((leaf,), sites)
     limit = layout.limit(leaf)
+    assert limit * sites < 2 ** (leaf.bits - 1)  # room for the sum, whatever they send
     top = int(np.nextafter(np.float64(limit), 0)) if dtype == "float64" else int(np.nextafter(np.float32(limit), np.float32(0)))
-    top = limit if dtype == "int64" else top
+    top = limit if dtype == "int64" or short else top
     update = {"x": np.array([top, -top, 0]).astype(dtype)}
     vectors = [bytes(frame(ring.encode(update, layout), layout.nbytes))] * sites
     decoded, clipped, _ = ring.decode(reader(fold_bytes(layout, vectors)), layout)
@@ -72,13 +75,14 @@ def test_at_the_bound_the_sum_is_exact_and_beyond_it_is_clipped_and_counted(dtyp
         assert decoded["x"][0] > 0 > decoded["x"][1]  # it did not wrap round
 
 
-def test_room_is_left_for_growth():
-    layout, _, _ = total_of([{"w": np.array([1.0], np.float32)}] * 3)
+@pytest.mark.parametrize("short", [False, True])
+def test_room_is_left_for_growth(short):
+    layout, _, _ = total_of([{"w": np.array([1.0], np.float32)}] * 3, short=short)
     grown = {"w": np.array([3.9], np.float32)}
     vectors = [bytes(frame(ring.encode(grown, layout), layout.nbytes))] * 3
     decoded, clipped, _ = ring.decode(reader(fold_bytes(layout, vectors)), layout)
     assert clipped == 0
-    assert decoded["w"][0] == pytest.approx(11.7)
+    assert decoded["w"][0] == pytest.approx(11.7, abs=0.01 if short else 1e-6)
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-30, 1e-20, 1e20, 1e23])
@@ -117,23 +121,42 @@ def test_a_dtype_that_no_sum_takes_is_refused():
         ring.plain({"w": np.zeros(2, np.int32)}, 3)
 
 
-def test_a_layout_survives_json():
-    layout, _, _ = total_of([{"a": np.ones((2, 3), np.float32), "b": np.array(1)}])
+@pytest.mark.parametrize("short", [False, True])
+def test_a_layout_survives_json(short):
+    layout, _, _ = total_of([{"a": np.ones((2, 3), np.float32), "b": np.array(1)}], short=short)
     assert ring.layout_of(layout.document()) == layout
     assert layout.entries == 7
+    assert [leaf.bits for leaf in layout.leaves] == [64, 16 if short else 32]
+    assert layout.document()["leaves"][1] == ["a", "float32", [2, 3], -12 if short else -28, *([16] if short else [])]
 
 
-def test_a_vector_is_made_and_read_in_blocks_and_costs_four_bytes_a_weight():
+def test_only_weights_are_ever_sent_in_sixteen_bits():
+    document = {"sites": 2, "leaves": [["n", "int64", [1], 0, 16], ["x", "float64", [1], 0, 16]]}
+    assert [leaf.bits for leaf in ring.layout_of(document).leaves] == [64, 64]
+
+
+def test_more_sites_than_sixteen_bits_have_room_for_are_refused():
+    update = {"w": np.ones(2, np.float32)}
+    assert ring.plain(update, 1024, short=True).limit(ring.Leaf("w", "float32", (2,), 0, True)) == 31
+    with pytest.raises(StudyError, match="a sum in 16 bits has room for 1024 sites, 1025 take part") as error:
+        ring.plain(update, 1025, short=True)
+    assert "bits: 32" in error.value.hint
+    assert ring.plain({"n": np.ones(2, np.int64)}, 1025, short=True).nbytes  # no weights: nothing to refuse
+
+
+@pytest.mark.parametrize(("short", "width"), [(False, 4), (True, 2)])
+def test_a_vector_is_made_and_read_in_blocks_and_costs_four_bytes_a_weight_or_two(short, width):
     disk = Disk(np.linspace(-1, 1, 2 * T.BLOCK + 1, dtype=np.float32))
-    layout = ring.settle(ring.plain({"w": disk}, 2), ring.ranges({"w": disk}, ring.plain({"w": disk}, 2))["ranges"])
+    layout = ring.plain({"w": disk}, 2, short=short)
+    layout = ring.settle(layout, ring.ranges({"w": disk}, layout)["ranges"])
     blocks = list(ring.encode({"w": disk}, layout))
-    assert max(b.nbytes for b in blocks) <= 4 * T.BLOCK
-    assert layout.nbytes == sum(b.nbytes for b in blocks) == 4 * disk.values.size + 4 + ring.TRAILER
+    assert max(b.nbytes for b in blocks) <= width * T.BLOCK
+    assert layout.nbytes == sum(b.nbytes for b in blocks) == width * disk.values.size + 8 - width + ring.TRAILER
     data = b"".join(b.tobytes() for b in blocks)
     total, clipped, sites = ring.decode(reader(data), layout)
     assert isinstance(total["w"], ring.Sum)
     assert (clipped, sites) == (0, 1)
-    np.testing.assert_allclose(np.asarray(total["w"]), disk.values, atol=1e-6)
+    np.testing.assert_allclose(np.asarray(total["w"]), disk.values, atol=2.0**-11 if short else 1e-6)
 
 
 def test_statistics_are_decoded_at_once_and_weights_only_while_they_are_few():
@@ -145,10 +168,10 @@ def test_statistics_are_decoded_at_once_and_weights_only_while_they_are_few():
     assert np.array_equal(np.asarray(lean["w3"]), np.full(40, 2, np.float32))
 
 
-@given(st.integers(0, 40), st.integers(1, 6))
-def test_pieces_add_up_to_the_whole(narrow, step):
+@given(st.integers(0, 40), st.integers(1, 6), st.booleans())
+def test_pieces_add_up_to_the_whole(narrow, step, short):
     update = {"a": np.arange(5), "w": np.arange(narrow, dtype=np.float32)}
-    layout, vectors, total = total_of([update, update])
+    layout, vectors, total = total_of([update, update], short=short)
     out = np.zeros(layout.nbytes, np.uint8)
     for vector in vectors:
         for start in range(0, layout.nbytes, 8 * step):

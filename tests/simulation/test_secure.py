@@ -16,6 +16,7 @@ STUDY = {
 METHODS = {
     "glm": {"kind": "glm"},
     "averaging": {"kind": "averaging", "hidden": [3], "rounds": 5, "local": {"steps": 2}},
+    "sixteen bits": {"kind": "averaging", "hidden": [3], "rounds": 5, "local": {"steps": 2}, "bits": 16},
     "statistics": {"kind": "statistics", "correlations": True},
 }
 

@@ -37,6 +37,12 @@ def test_names_and_shapes_are_written_once_for_each_form(ledger):
     ledger.file = again.file  # closed by the fixture
 
 
+def test_weights_in_sixteen_bits_are_written_down_as_such(ledger):
+    ledger.form({"sites": 3, "leaves": [["delta/w", "float32", [3, 2], -8, 16]]})
+    (entry,) = entries(ledger.path)
+    assert entry["leaves"] == [["delta/w", "float32", [3, 2], 16]]
+
+
 def test_a_line_cut_by_a_crash_is_cut_off(ledger):
     ledger.append("sum", run="r")
     ledger.close()

@@ -1,15 +1,16 @@
 import os
+import threading
 
 import blake3
 import pytest
 
 from collegium import identity
-from collegium.errors import LinkError, NotFound
+from collegium.errors import ConflictError, LinkError, NotFound
 from collegium.site import link as links
 from collegium.site import transfer
 from collegium.site.dial import Dialler, target
 from collegium.site.link import Link
-from collegium.site.transfer import CHUNK, Cache, operation, upload
+from collegium.site.transfer import CHUNK, Cache, abreast, operation, upload
 from tests.site.standin import Standin, serving
 from tests.system.network.harness import Faults, Relay, relaying
 
@@ -45,6 +46,25 @@ def test_only_missing_chunks_are_sent_and_a_second_upload_sends_nothing(there, w
     assert upload(link, op, "r1", file, DIGESTS) == 2
     assert b"".join(there.uploads[op][k] for k in range(3)) == WHOLE
     assert upload(link, op, "r1", file, DIGESTS) == 0
+
+
+def test_two_chunks_are_on_their_way_at_once_and_after_an_error_none_is_begun():
+    both, begun = threading.Barrier(2, timeout=20), []
+
+    def do(number):
+        begun.append(number)
+        if number < 4:
+            both.wait()  # nobody gets through alone
+        else:
+            raise ConflictError("the round is over")
+
+    abreast(do, [0, 1, 2, 3])
+    assert sorted(begun) == [0, 1, 2, 3]
+    begun.clear()
+    with pytest.raises(ConflictError):
+        abreast(do, [0, 1, *range(4, 99)])
+    assert len(begun) <= 4
+    abreast(do, [])
 
 
 @pytest.mark.parametrize("cut", [100, 5000, CHUNK // 2, CHUNK + 9000, 2 * CHUNK + 20000])

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +178,18 @@ def bytes_of(told, vector):
         assert told["digest"] == vector_digest(told["chunks"])
     assert told["nbytes"] == len(whole)
     return whole
+
+
+def test_weights_that_are_asked_for_in_other_bits_than_the_study_says_are_refused(tmp_path):
+    one, asked, state = bench(tmp_path / "run", 33)
+    layout = asked[1].layout
+    short = replace(layout, leaves=tuple(leaf._replace(short=leaf.dtype == "float32") for leaf in layout.leaves))
+    with pytest.raises(UpdateError, match="leaf 'a' is asked for in 16 bits, the study sends 32"):
+        one.answer(replace(asked[1], layout=short), state)
+    one.stages = [stage._replace(bits=16) for stage in one.stages]
+    with pytest.raises(UpdateError, match="leaf 'a' is asked for in 32 bits, the study sends 16"):
+        one.answer(asked[1], state)
+    assert len(one.answer(replace(asked[1], layout=short), state)[1]) == short.nbytes < layout.nbytes
 
 
 @pytest.mark.parametrize(("weights", "inline"), [(0, True), (33, True), (INLINE // 4, False), (CHUNK // 4 + 1, False)])

@@ -54,6 +54,18 @@ def test_every_kind_of_step_has_a_name_and_words():
             assert step.whole >= step.sums == step.rounds * step.nbytes
 
 
+def test_sixteen_bits_are_said_and_halve_what_training_sends():
+    wide, short = (
+        outflow.steps(manifest.read(manifest.EXAMPLE.replace("rounds: 20", f"hidden: [500], rounds: 20, bits: {bits}")), sites=3)[1]
+        for bits in (32, 16)
+    )
+    assert {array.bits for array in short.arrays if array.name.startswith("delta/")} == {16}
+    assert {array.bits for array in wide.arrays if array.name.startswith("delta/")} == {32}
+    assert [array.bits for array in short.arrays if array.name == "check/loss"] == [64]
+    assert short.numbers == wide.numbers
+    assert wide.nbytes - short.nbytes == pytest.approx(2 * short.numbers, abs=20)
+
+
 def test_rare_categories_and_missing_values_are_counted_as_if_they_were_there():
     narrow = outflow.steps(manifest.read(GLM), sites=3)[1]
     wide = outflow.steps(manifest.read(STUDIES["open categories"]), sites=3)[1]

@@ -17,6 +17,7 @@ SITES = {"leeds": hospital(1, 220), "porto": hospital(2, 90), "turku": hospital(
 GLM = STUDY.format(method="{kind: glm, family: binomial}", more="held_out: {test: 2}")
 NETWORK = STUDY.format(method="{kind: averaging, hidden: [4], rounds: 6, patience: 3}", more="")
 LARGE = STUDY.format(method="{kind: averaging, hidden: [600, 600], rounds: 3}", more="")  # its updates travel in chunks and files
+SHORT = STUDY.format(method="{kind: averaging, hidden: [600, 600], rounds: 3, bits: 16}", more="")  # and in half the bytes
 STATISTICS = STUDY.format(method="{kind: statistics, correlations: true}", more="")
 PLAIN = "privacy: {secure_aggregation: off, because: what holds under masks holds without}"
 SUMS = pytest.mark.parametrize("sums", ["", PLAIN], ids=["masked", "plain"])
@@ -41,7 +42,7 @@ def expected(wanted, federation, study):
     return wanted[study]
 
 
-@pytest.mark.parametrize("study", [GLM, STATISTICS, NETWORK, LARGE], ids=["glm", "statistics", "network", "large"])
+@pytest.mark.parametrize("study", [GLM, STATISTICS, NETWORK, LARGE, SHORT], ids=["glm", "statistics", "network", "large", "short"])
 @SUMS
 def test_a_run_over_https_gives_the_bytes_of_a_run_in_one_process(tmp_path, study, sums, wanted):
     with Federation(tmp_path, SITES) as federation:

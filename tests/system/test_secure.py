@@ -3,7 +3,6 @@
 import signal
 import time
 
-import numpy as np
 import pytest
 
 from collegium import tree as T
@@ -26,7 +25,7 @@ HASTY = STUDY.format(method="{kind: averaging, hidden: [4], rounds: 9}", more="s
 
 def changes(run, stages, rows, memory):
     """What these sites send in a round before it is masked, and what each would remember of it."""
-    stage, shared = stages[run.place.stage], T.map(np.asarray, course.shared(run, stages))
+    stage, shared = stages[run.place.stage], T.whole(course.shared(run, stages))
     return {name: tasks.update(stage.algorithm, shared, table, memory[name, stage.name]) for name, table in rows.items()}
 
 
@@ -45,7 +44,7 @@ def again(federation, text, rounds):
         stage, place = stages[run.place.stage].name, run.place
         names = used[stage, place.round, place.phase]
         made = changes(run, stages, {name: rows[name] for name in names}, memory)
-        run = close(run, stages, {name: change for name, (change, _) in made.items()})
+        run = close(run, stages, {name: change for name, (change, _) in made.items()}, study.seed)
         if run.over or run.place[:2] != place[:2]:
             memory |= {(name, stage): after for name, (_, after) in made.items()}
     return flat(run.results), used
@@ -96,9 +95,12 @@ def test_no_sites_numbers_are_anywhere_at_the_coordinator_and_without_masks_they
         run = course.begin(stages, len(SITES))
         memory = fresh(study, SITES, stages)
         while run.place[:2] != (1, 2) or run.place.phase != "sum":
-            run = close(run, stages, {name: change for name, (change, _) in changes(run, stages, rows, memory).items()})
+            run = close(run, stages, {name: change for name, (change, _) in changes(run, stages, rows, memory).items()}, study.seed)
         made = changes(run, stages, rows, memory)
-        vectors = [b"".join(bytes(piece.data) for piece in tasks.vector(change, run.layout, "sum")) for change, _ in made.values()]
+        vectors = [
+            b"".join(bytes(piece.data) for piece in tasks.vector(change, run.layout, run.place, tasks.seed(study.seed, name)))
+            for name, (change, _) in made.items()
+        ]
         held = b"".join(path.read_bytes() for path in federation.hub.rglob("*") if path.is_file())
         found = [vector[:-TRAILER] in held for vector in vectors]
         assert any(found) is not hidden

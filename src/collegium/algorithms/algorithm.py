@@ -29,7 +29,7 @@ class Algorithm(NamedTuple):
 
     `total` is the leafwise sum of the sites' updates. It is all that is ever kept of them, so a mean travels as a numerator
     and a denominator. The dtype of an update's leaf says how it is summed: int64 counts exactly, float64 (statistics, Newton
-    steps) in Z_2^64, float32 (weights) in Z_2^32; no other dtype leaves a site. `local` may use only the manifest, what it
+    steps) in Z_2^64, float32 (weights) in Z_2^32 or Z_2^16; no other dtype leaves a site. `local` may use only the manifest, what it
     is given, and the site's own `memory`, a tree that never leaves the site; `memory["seed"]` is the site's random seed.
     An empty table must give an update of zeros in the right shapes: an empty site changes nothing. No NaN or infinity may
     stand in a state or an update. `state["progress"]`, if there, holds a few scalars that people watch.

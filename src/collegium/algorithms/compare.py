@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from collegium import tree as T
 from collegium.algorithms.algorithm import Algorithm
 from collegium.algorithms.bins import KEPT, first_rows
 from collegium.algorithms.metrics import METRICS, Score, evaluate, held_out, measure, scored
@@ -44,9 +45,9 @@ def alone(inner: Algorithm, state: Tree, table: Table, memory: Tree, rounds: int
     seed = {"seed": memory["seed"]} if "seed" in memory else {}
     mine: Tree = seed
     for _ in range(rounds):
-        update, mine = inner.local(inner.share(state), table, mine)
+        update, mine = inner.local(T.whole(inner.share(state)), table, mine)
         mine = {**seed, **mine}
-        state = inner.apply(state, update)
+        state = T.whole(inner.apply(state, update))  # computed now: what is left for later would grow with each round
         if inner.done(state):
             break
     return inner.result(state)

@@ -62,21 +62,41 @@ def keep(run: Run, stages: Sequence[Stage], before: Kept | None, blobs: Blobs) -
     if before:
         for path, leaf in flat(before.run).items():
             known.note(leaf, before.refs[path])
-    new = [write(T.flatten(course.shared(run, stages)), known, blobs)]
+    sent, new = T.flatten(course.shared(run, stages)), list[Frame]()
+    if derived := not {id(leaf) for leaf in sent.values() if hasattr(leaf, "block")} <= {id(leaf) for leaf in flat(run).values()}:
+        new += write_rest(run, known, blobs)  # first: what is made from a state must not make the sum anew for each look at it
+        run = settled(run, known, new, blobs)
+        sent = T.flatten(course.shared(run, stages))
+    new.insert(0, shared := write(sent, known, blobs))
+    if not derived:
+        new += write_rest(run, known, blobs)
+        run = settled(run, known, new, blobs)
+    known.note(T.NOTHING, Ref(shared.digest, ""))
+    refs = {path: known.refs[id(leaf)] for path, leaf in flat(run).items()}
+    frames = (dict(before.frames) if before else {}) | {frame.digest: frame for frame in new}
+    wanted = {ref.frame for ref in refs.values()} | {shared.digest}
+    return Kept(run, shared, refs, {digest: frame for digest, frame in frames.items() if digest in wanted}, tuple(new))
+
+
+def write_rest(run: Run, known: Known, blobs: Blobs) -> list[Frame]:
+    """Frames of the leaves of results and state that are in none yet."""
+    new = list[Frame]()
     parts: list[T.Tree] = [{"results": {name: tree}} for name, tree in run.results.items()]
     for part in [*parts, {"state": run.state}]:
         if fresh := {path: leaf for path, leaf in T.flatten(part).items() if id(leaf) not in known.refs}:
             new.append(write(fresh, known, blobs))
-    leaves = flat(run)
-    known.note(T.NOTHING, Ref(new[0].digest, ""))
+    return new
+
+
+def settled(run: Run, known: Known, new: Sequence[Frame], blobs: Blobs) -> Run:
+    """The run with what was written read from there from now on: expressions, and large arrays."""
+    leaves, small = flat(run), {frame.digest for frame in new if frame.body}
     refs = {path: known.refs[id(leaf)] for path, leaf in leaves.items()}
-    frames = (dict(before.frames) if before else {}) | {frame.digest: frame for frame in new}
-    wanted = {ref.frame for ref in refs.values()} | {new[0].digest}
-    frames = {digest: frame for digest, frame in frames.items() if digest in wanted}
-    plain = {path for path, leaf in leaves.items() if isinstance(leaf, np.ndarray) and frames[refs[path].frame].body}
-    moved = {path: ref for path, ref in refs.items() if path not in plain}
-    leaves |= load(moved, {frame.digest: frame for frame in new}, blobs)  # expressions and large arrays are read from now on
-    return Kept(rebuilt(run, leaves), new[0], refs, frames, tuple(new))
+    moved = {path: ref for path, ref in refs.items() if not (isinstance(leaves[path], np.ndarray) and ref.frame in small)}
+    found = load(moved, {frame.digest: frame for frame in new}, blobs)
+    for path, leaf in found.items():
+        known.note(leaf, refs[path])
+    return rebuilt(run, leaves | found)
 
 
 def write(leaves: Mapping[str, Any], known: Known, blobs: Blobs) -> Frame:

@@ -1,6 +1,7 @@
 """Files on their way to the disk while they are written, so that the last `fsync` finds little left to do."""
 
 import os
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
 STEP = 32 << 20  # bytes that may wait in memory before the disk is set to work
@@ -14,6 +15,7 @@ class Writeback:
         self.handle = os.dup(handle)
         self.behind = 0  # bytes written since the disk was last set to work
         self.working: Future[None] | None = None
+        self.lock = threading.Lock()  # two chunks of a file may come at once, and no failure of the disk may be overlooked
 
     def __del__(self) -> None:
         if hasattr(self, "handle"):
@@ -21,9 +23,10 @@ class Writeback:
 
     def wrote(self, count: int) -> None:
         """So many more bytes are written: time to set the disk to work, unless it is at it or has refused."""
-        self.behind += count
-        if self.behind >= STEP and (self.working is None or (self.working.done() and not self.working.exception())):
-            self.behind, self.working = 0, WRITERS.submit(self.sync)
+        with self.lock:
+            self.behind += count
+            if self.behind >= STEP and (self.working is None or (self.working.done() and not self.working.exception())):
+                self.behind, self.working = 0, WRITERS.submit(self.sync)
 
     def finish(self) -> None:
         """Return when all is on the disk. Raises `OSError` if any of it is not: the system tells of a lost page only once."""

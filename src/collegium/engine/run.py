@@ -29,6 +29,7 @@ class Stage(NamedTuple):
     algorithm: Algorithm
     rounds: int
     like: Table
+    bits: int = 32  # of a weight (float32) in a sum: 32 or 16
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ def enter(stages: Sequence[Stage], number: int, results: Mapping[str, T.Tree], s
     """The start of a stage: its first state, and a ranging round if its update holds floats."""
     stage = stages[number]
     state = stage.algorithm.init(results)
-    target = ring.plain(stage.algorithm.local(stage.algorithm.share(state), stage.like, {"seed": np.array(0)})[0], sites)
+    blank, _ = stage.algorithm.local(stage.algorithm.share(state), stage.like, {"seed": np.array(0)})
+    target = ring.plain(blank, sites, short=stage.bits == ring.SHORT)
     asked = ring.ranging(target)
     return Run(Place(number, 1, 1, "range" if asked else "sum"), state, sent(asked or target, verified), target, results)
 

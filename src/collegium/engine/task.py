@@ -8,9 +8,10 @@ import numpy as np
 
 from collegium import tree as T
 from collegium.algorithms.algorithm import Algorithm
-from collegium.engine.messages import Phase
+from collegium.engine.messages import Place
 from collegium.privacy import ring, tags
 from collegium.privacy.ring import Layout
+from collegium.privacy.rounding import Numbers
 from collegium.table import Table
 
 
@@ -20,16 +21,17 @@ def update(algorithm: Algorithm, shared: T.Tree, table: Table, memory: T.Tree) -
     return change, {"seed": memory["seed"], **after} if "seed" in memory else after
 
 
-def vector(change: T.Tree, layout: Layout, phase: Phase, tag: tuple[bytes, str] | None = None) -> Iterator[np.ndarray]:
+def vector(change: T.Tree, layout: Layout, place: Place, seed: Any, tag: tuple[bytes, str] | None = None) -> Iterator[np.ndarray]:
     """The update in the form that leaves the site, a block at a time. Raises `UpdateError`.
 
-    `tag`, a round's key and the site, adds what the sum is checked by; the layout has room for it then.
+    Weights are rounded at random by the site's `seed`, whichever attempt at the round it is. `tag`, a round's key and the site,
+    adds what the sum is checked by; the layout has room for it then.
     """
-    if phase == "range":
+    if place.phase == "range":
         change = ring.ranges(change, ring.plain(change, layout.sites))
     if tag:
-        change = tags.tagged(change, tags.bare(layout), *tag)
-    return ring.encode(change, layout)
+        change = tags.tagged(change, tags.bare(layout), *tag, Numbers(int(seed), place.stage, place.round))
+    return ring.encode(change, layout, Numbers(int(seed), place.stage, place.round))
 
 
 def frame(blocks: Iterator[np.ndarray], nbytes: int) -> bytearray:

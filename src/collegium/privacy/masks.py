@@ -1,7 +1,7 @@
 """Masks: keystreams that hide one site's vector, and vanish from the sum of all.
 
 A mask is an AES-256-CTR keystream, added to or subtracted from the words of a `ring` vector in place: byte k of the stream acts
-on byte k of the vector, in 64-bit words, then 32-bit ones, then the trailer. Masked vectors therefore fold by the same
+on byte k of the vector, in the words that stand there (`ring.spans`). Masked vectors therefore fold by the same
 `ring.add` as plain ones, and what was added at one site and subtracted at another is gone without a rounding. A stream can be
 entered at any multiple of 16 bytes, so a vector is masked, and a sum unmasked, a block at a time.
 
@@ -10,7 +10,7 @@ roster: two sites that were shown different models derive different masks, and t
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,12 +18,11 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from collegium.privacy.ring import Layout
+from collegium.privacy.ring import Layout, spans
 
 CHUNK = 1 << 18  # bytes of keystream made at a time: it, the zeros and the words stay in the processor's cache
 STEP = 16  # an AES block: where a stream can be entered
 ZEROS = memoryview(bytes(CHUNK))
-WIDE, NARROW = np.dtype("<u8"), np.dtype("<u4")
 DOMAIN = b"collegium/secagg/1"
 
 
@@ -35,20 +34,6 @@ class Mask(NamedTuple):
 
     def __repr__(self) -> str:
         return f"Mask({self.sign:+d})"  # a key in a log or a traceback would open a vector
-
-
-def regions(layout: Layout, start: int, stop: int) -> Iterator[tuple[int, int, np.dtype]]:
-    """The words among bytes `start` to `stop` of a vector: first and last byte, counted from `start`, and their kind.
-
-    >>> [(a, b, kind.name) for a, b, kind in regions(Layout((), 3), 0, 16)]
-    [(0, 16, 'uint64')]
-    """
-    low = 0
-    for high, kind in ((layout.wide, WIDE), (layout.wide + layout.narrow, NARROW), (layout.nbytes, WIDE)):
-        a, b = max(low, start), min(high, stop)
-        if a < b:
-            yield a - start, b - start, kind
-        low = high
 
 
 class Streams:
@@ -74,9 +59,7 @@ class Streams:
         for low in range(0, len(part), CHUNK):
             piece = part[low : low + CHUNK]
             stream = self.buffer[: len(piece)]
-            words = [
-                (piece[a:b].view(kind), stream[a:b].view(kind)) for a, b, kind in regions(layout, start + low, start + low + len(piece))
-            ]
+            words = [(piece[a:b].view(kind), stream[a:b].view(kind)) for a, b, kind in spans(layout, start + low, start + low + len(piece))]
             for mask, cipher in zip(self.masks, self.ciphers, strict=True):
                 cipher.update_into(ZEROS[: len(piece)], self.buffer.data)
                 for target, noise in words:

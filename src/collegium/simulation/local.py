@@ -52,23 +52,24 @@ def play(
     watch: Callable[[Run], object], secure: Sums | None,
 ) -> Run:  # fmt: skip
     """One round: every site's update, then its phases (ranging, the sum) until the run has moved on."""
-    stage, shared, here = stages[run.place.stage], T.map(np.asarray, course.shared(run, stages)), run.place[:2]
+    stage, shared, here = stages[run.place.stage], T.whole(course.shared(run, stages)), run.place[:2]
     kept = {site: memory[site].get(stage.name, {"seed": task.seed(seed, site)}) for site in sites}
     changes = {site: task.update(stage.algorithm, shared, table, kept[site]) for site, table in sites.items()}
     while run.place[:2] == here and not run.over:
-        run = close(run, stages, {site: change for site, (change, _) in changes.items()}, secure)
+        run = close(run, stages, {site: change for site, (change, _) in changes.items()}, seed, secure)
         watch(run)
     for site, (_, after) in changes.items():
         memory[site][stage.name] = after
     return run
 
 
-def close(run: Run, stages: Sequence[Stage], changes: Mapping[str, T.Tree], secure: Sums | None = None) -> Run:
+def close(run: Run, stages: Sequence[Stage], changes: Mapping[str, T.Tree], seed: int, secure: Sums | None = None) -> Run:
     """One phase of a round, from the sites' updates to the next place, by way of the very vectors that would travel."""
-    made = {site: partial(task.vector, change, run.layout, run.place.phase) for site, change in changes.items()}
+    seeds = {site: task.seed(seed, site) for site in changes}
+    made = {site: partial(task.vector, change, run.layout, run.place, seeds[site]) for site, change in changes.items()}
     if secure:
         total = secure.add(run, made)
     else:
         total = fold_bytes(run.layout, (b"".join(block.data for block in make()) for make in made.values()))
     after = course.close(run, stages, lambda at, size: total[at : at + size], len(changes))
-    return replace(after, state=T.map(np.asarray, after.state))
+    return replace(after, state=T.whole(after.state))

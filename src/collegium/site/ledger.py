@@ -71,7 +71,7 @@ class Ledger:
         """The digest of a vector's form; names and shapes are written out the first time the form is used."""
         digest = hashlib.sha256(canonical(layout)).hexdigest()[:16]
         if digest not in self.forms:
-            leaves = [[name, kind, shape] for name, kind, shape, _ in layout["leaves"]]
+            leaves = [[name, kind, shape, *short] for name, kind, shape, _, *short in layout["leaves"]]
             self.append("form", form=digest, leaves=leaves)
             self.forms.add(digest)
         return digest

@@ -10,7 +10,8 @@ import http.client
 import mmap
 import os
 import ssl
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,22 +36,45 @@ def operation(run: str, place: Iterable[Any], site: str) -> str:
 def upload(link: Link, op: str, run: str, file: Path, digests: Sequence[str]) -> int:
     """Bring a file to the coordinator, chunk by chunk, only those that are missing there; returns the chunks sent.
 
-    `digests` are those of the chunks: whoever wrote the file hashed it on the way, so that it is not read twice.
+    `digests` are those of the chunks: whoever wrote the file hashed it on the way, so that it is not read twice. Two chunks are on
+    their way at once: while one waits for its answer the line carries the other.
     """
     sent = 0
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as whole, memoryview(whole) as view:
 
-        def missing() -> int:
+        def put(number: int) -> None:
             nonlocal sent
+            with view[number * CHUNK : (number + 1) * CHUNK] as chunk:
+                link.call("PUT", f"/v1/uploads/{op}/{number}", query=f"run={run}", body=chunk, kind=BYTES, digest=digests[number])
+            sent += 1
+
+        def missing() -> int:
             here = set(link.call("GET", f"/v1/uploads/{op}", query=f"run={run}").json()["chunks"])
-            for number, digest in enumerate(digests):
-                if number not in here:
-                    with view[number * CHUNK : (number + 1) * CHUNK] as chunk:
-                        link.call("PUT", f"/v1/uploads/{op}/{number}", query=f"run={run}", body=chunk, kind=BYTES, digest=digest)
-                    sent += 1
+            abreast(put, [number for number in range(len(digests)) if number not in here])
             return sent
 
         return link.steadily(missing)
+
+
+def abreast(do: Callable[[int], None], numbers: Sequence[int]) -> None:
+    """Do something for each number, two at a time. After an error nothing new is begun, what is under way ends, and it is raised."""
+    left, errors = iter(numbers), list[BaseException]()
+
+    def some() -> None:
+        while not errors and (number := next(left, None)) is not None:
+            try:
+                do(number)
+            except BaseException as e:
+                errors.append(e)
+
+    other = threading.Thread(target=some, name="collegium-upload", daemon=True)
+    if len(numbers) > 1:
+        other.start()
+    some()
+    if len(numbers) > 1:
+        other.join()
+    if errors:
+        raise errors[0]
 
 
 class Cache:

@@ -26,7 +26,7 @@ from collegium import wire
 from collegium.engine import task as tasks
 from collegium.engine.messages import Task, task_of
 from collegium.engine.run import Stage
-from collegium.errors import CollegiumError, DataError, StudyError
+from collegium.errors import CollegiumError, DataError, StudyError, UpdateError
 from collegium.identity import Chunks, vector_digest
 from collegium.privacy.masks import Mask, Streams
 from collegium.privacy.ring import Layout
@@ -76,6 +76,7 @@ class Bench:
         `tag` is the key of the tags by which the sum is checked, where the study wants them.
         """
         stage = self.stages[task.place.stage]
+        refuse_bits(stage, task.layout)
         self.memory.settle([s.name for s in self.stages], task.counted, task.place)
         now = task.place.stage, task.place.round, task.state
         if self.change is None or self.change[:3] != now:
@@ -84,13 +85,21 @@ class Bench:
             update, after = tasks.update(stage.algorithm, shared, self.table, self.memory.of(stage.name))
             self.change = Change(*now, update, after)
         self.memory.suspend(stage.name, task.place, self.change.after)
-        plain = tasks.vector(self.change.update, task.layout, task.place.phase, (tag, self.site) if tag else None)
+        seed, checked = self.memory.first["seed"], (tag, self.site) if tag else None
+        plain = tasks.vector(self.change.update, task.layout, task.place, seed, checked)
         pieces = masked(plain, task.layout, masks)
         line = shown(self.change.after.get("line", {}))
         if task.layout.nbytes <= INLINE:
-            vector = tasks.frame(pieces, task.layout.nbytes)
-            return {"digest": blake3.blake3(vector).hexdigest(), "nbytes": len(vector), "line": line}, vector
+            whole = tasks.frame(pieces, task.layout.nbytes)
+            return {"digest": blake3.blake3(whole).hexdigest(), "nbytes": len(whole), "line": line}, whole
         return {**spooled(pieces, self.folder / "spool"), "line": line}, b""
+
+
+def refuse_bits(stage: Stage, layout: Layout) -> None:
+    """Raise `UpdateError` where weights are asked for in other steps than the study says, which its approval has told."""
+    for leaf in layout.leaves:
+        if leaf.dtype == "float32" and leaf.bits != stage.bits:
+            raise UpdateError(f"leaf {leaf.name!r} is asked for in {leaf.bits} bits, the study sends {stage.bits}")
 
 
 def masked(pieces: Iterator[np.ndarray], layout: Layout, masks: Sequence[Mask]) -> Iterator[np.ndarray]:

@@ -78,6 +78,7 @@ class Averaging(Part):
     local: Local = Local()
     server: Server = Server()
     standardise: bool = True
+    bits: Literal[16, 32] = 32  # of a weight on the way, up and down: 16 for links that are slow
 
 
 class Glm(Part):

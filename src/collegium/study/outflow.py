@@ -21,7 +21,6 @@ from collegium import tree as T
 from collegium.engine import run as course
 from collegium.engine.run import Run, Stage
 from collegium.errors import CollegiumError
-from collegium.privacy import ring
 from collegium.study.manifest import Cox, Study
 from collegium.study.plan import stages
 
@@ -148,7 +147,7 @@ def entered(plan: Sequence[Stage], at: int, given: Mapping[str, T.Tree], sites: 
 def sizes(run: Run, verified: bool) -> tuple[tuple[Array, ...], int, int, int]:
     """The arrays of an update, its entries, its bytes, and those of the ranging round before it."""
     sent = course.sent(run.target, verified)
-    arrays = tuple(Array(leaf.name, leaf.shape, ring.BITS[leaf.dtype]) for leaf in sent.leaves)
+    arrays = tuple(Array(leaf.name, leaf.shape, leaf.bits) for leaf in sent.leaves)
     return arrays, sent.entries, sent.nbytes, run.layout.nbytes if run.place.phase == "range" else 0
 
 

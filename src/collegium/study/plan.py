@@ -15,6 +15,7 @@ from collegium import tree as T
 from collegium.algorithms import sketches, statistics
 from collegium.algorithms.algorithm import Algorithm
 from collegium.algorithms.averaging import HELD_OUT, TRAINING, VALIDATION, Learner, Optimizer, Pull, averaging
+from collegium.algorithms.coarse import coarse
 from collegium.algorithms.columns import texts
 from collegium.algorithms.compare import compare
 from collegium.algorithms.cox import cox
@@ -26,6 +27,7 @@ from collegium.algorithms.survival import survival
 from collegium.algorithms.timegrid import FEWEST, timegrid
 from collegium.engine.run import Stage
 from collegium.errors import DataError, StudyError
+from collegium.privacy.ring import SHORT
 from collegium.study import boosting, layers, warm
 from collegium.study.manifest import Averaging, Cox, Glm, Server, Statistics, Study, Survival, Trees, levels
 from collegium.study.outcomes import standardised
@@ -70,12 +72,13 @@ def trained(study: Study, method: Averaging, learner: Learner) -> list[Stage]:
         patience=method.patience,
         first=lambda given: first(study, method, columns, given),
     )
+    fit = coarse(fit) if method.bits == SHORT else fit
     prepare = features(columns) if method.standardise else unscaled(features(columns))
     out = [Stage("features", prepare, 2, empty)]
     if scale := study.outcome is not None and study.outcome.task == "regression":
         out.append(Stage("outcome", features([Column("y", "number")]), 2, empty))
     wrap = (lambda inner: standardised(inner)) if scale else (lambda inner: inner)
-    out.append(Stage("fit", encoded(wrap(fit), columns), method.rounds, empty))
+    out.append(Stage("fit", encoded(wrap(fit), columns), method.rounds, empty, method.bits))
     return out + compared(study, columns, wrap, fit, learner.score, method.rounds)
 
 

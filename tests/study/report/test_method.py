@@ -32,6 +32,7 @@ def test_what_nobody_told_is_not_given():
     ("how", "words"),
     [
         ({"kind": "averaging", "mu": "0.1"}, "FedProx, mu 0.1"),
+        ({"kind": "averaging", "bits": 16}, "averaged by rows, weights sent in 16 bits."),
         ({"kind": "averaging", "normalise": True}, "FedNova"),
         ({"kind": "averaging", "hidden": [64, 32]}, "hidden layers of 64, 32"),
         ({"kind": "glm", "family": "poisson", "ridge": "2"}, "Poisson regression with a ridge of 2"),

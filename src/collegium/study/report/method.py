@@ -86,7 +86,8 @@ def in_words(record: Record) -> str:
             layers = f"a network with hidden layers of {', '.join(map(str, m.hidden))}" if m.hidden else "a model without hidden layers"
             pulled = f", pulled towards the joint model (FedProx, mu {m.mu})" if m.mu else ""
             scaled = ", normalised by steps (FedNova)" if m.normalise else ""
-            return f"Federated averaging of recipe “{m.recipe}”, {layers}: averaged by rows{pulled}{scaled}."
+            short = ", weights sent in 16 bits" if m.bits == 16 else ""
+            return f"Federated averaging of recipe “{m.recipe}”, {layers}: averaged by rows{pulled}{scaled}{short}."
         case Trees() as m:
             return boosted(m)
         case Glm() as m:
