@@ -54,7 +54,7 @@ def altered(how: str, found: bytes, layout: Any) -> bytes:
     """A sum as a coordinator might alter it: one word, or all of them and the tags in proportion."""
     words = np.frombuffer(bytearray(found), "<i8").copy()
     if how == "scaled":
-        words[: layout.wide // 8] *= 3
+        words[: layout.regions[0][1] // 8] *= 3
     else:
         words[0] += 1
     return words.tobytes()
