@@ -12,6 +12,7 @@ from types import ModuleType
 from collegium.algorithms.averaging import Learner
 from collegium.errors import StudyError
 from collegium.study.manifest import Averaging, Study
+from collegium.table import Table
 
 # A manifest names a recipe and never brings one: what is not in this table does not run.
 RECIPES = {
@@ -27,6 +28,14 @@ def find(name: str) -> ModuleType:
             f"there is no recipe {name!r}; installed are {', '.join(sorted(RECIPES))}", hint="mend method.recipe in the manifest"
         )
     return import_module(RECIPES[name])
+
+
+def cleaned(study: Study, table: Table) -> tuple[Table, dict[str, int]]:
+    """The rows that the study's recipe is about, and how many it leaves out for each reason; all of them where there is no recipe."""
+    if not isinstance(study.method, Averaging):
+        return table, {}
+    chosen: tuple[Table, dict[str, int]] = find(study.method.recipe).clean(study, table)
+    return chosen
 
 
 def learner(study: Study) -> Learner:

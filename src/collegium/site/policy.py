@@ -10,6 +10,9 @@
       admissions:
         columns: [age, sex, readmitted]   # or "*"
         min_rows: 50
+        objected: opt_out               # a column that marks patients who objected
+        waived: {plz3: three digits of a postcode name nobody}
+    objections: objected.txt  # patients who objected: a file in this folder
 
 A refusal names the rule and its line, so that a steward can tell what to change, if it should be changed at all.
 """
@@ -22,6 +25,7 @@ from typing import Any
 
 from collegium.errors import PolicyRefusal
 from collegium.site.config import ConfigError
+from collegium.study.places import places
 
 EXAMPLE = """\
 # What studies may do at this hospital. What is not allowed here is refused.
@@ -37,11 +41,13 @@ tables: {}
 """
 RULES: dict[str, type | tuple[type, ...]] = {
     "level": int, "recipes": (list, str), "min_sites": int, "publish_line": bool, "auto_approve": bool,
-    "min_verified": int, "tables": dict,
+    "min_verified": int, "objections": str, "tables": dict,
 }  # fmt: skip
-TABLE_RULES: dict[str, type | tuple[type, ...]] = {"columns": (list, str), "min_rows": int}
+TABLE_RULES: dict[str, type | tuple[type, ...]] = {
+    "columns": (list, str), "min_rows": int, "objected": str, "waived": dict,
+}  # fmt: skip
 LEVELS = {"statistics": 0}  # every other method trains or fits, level 1
-WORDS = {int: "a whole number", bool: "true or false", list: "a list", dict: "a mapping", (list, str): 'a list or "*"'}
+WORDS = {str: "a text", int: "a whole number", bool: "true or false", list: "a list", dict: "a mapping", (list, str): 'a list or "*"'}
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,8 @@ class TablePolicy:
 
     columns: tuple[str, ...] = ()
     min_rows: int = 10
+    objected: str = ""
+    waived: Mapping[str, str] = field(default_factory=dict)  # columns that seem to name patients and may be read, and why
     line: int = 0
 
 
@@ -63,6 +71,7 @@ class Policy:
     min_sites: int = 3
     publish_line: bool = False
     auto_approve: bool = False
+    objections: str = ""
     min_verified: int | None = None  # not set: as many as a secure sum over the participants needs to hide this site
     tables: Mapping[str, TablePolicy] = field(default_factory=dict)
     lines: Mapping[str, int] = field(default_factory=dict)
@@ -97,25 +106,23 @@ def load(path: Path) -> Policy:
     if document.get("level", 0) not in (0, 1):
         raise ConfigError(f"{path} line {lines['level']}: level is {document['level']}; wanted 0 (statistics) or 1 (also built-in recipes)")
     tables = {
-        str(name): TablePolicy(names(rules.get("columns", ())), rules.get("min_rows", 10), lines[f"tables.{name}"])
+        str(name): TablePolicy(**{**rules, "columns": names(rules.get("columns", ()))}, line=lines[f"tables.{name}"])
         for name, rules in document.get("tables", {}).items()
     }
     rest = {name: value for name, value in document.items() if name not in ("recipes", "tables")}
     return Policy(path, recipes=names(document.get("recipes", ())), tables=tables, lines=lines, **rest)
 
 
+def terms(policy: Policy, table: str) -> tuple[Path | None, str, frozenset[str]]:
+    """Who objected, as a file and as a column of the table, and which of its columns may be read though they seem to name patients."""
+    rules = policy.tables.get(table, TablePolicy())
+    file = policy.path.parent / policy.objections if policy.objections else None
+    return file, rules.objected, frozenset(map(str, rules.waived))
+
+
 def names(value: Any) -> tuple[str, ...]:
     """A list of names; `"*"` alone stands for all."""
     return (value,) if isinstance(value, str) else tuple(str(item) for item in value)
-
-
-def places(node: Any, prefix: str = "") -> dict[str, int]:
-    """The line of every key of a YAML document, by its path."""
-    out: dict[str, int] = {}
-    for key, value in node.value if node is not None and node.id == "mapping" else ():
-        out[f"{prefix}{key.value}"] = key.start_mark.line + 1
-        out |= places(value, f"{prefix}{key.value}.")
-    return out
 
 
 def judged(path: Path, found: dict[str, Any], rules: Mapping[str, Any], lines: Mapping[str, int], prefix: str) -> None:
@@ -128,7 +135,7 @@ def judged(path: Path, found: dict[str, Any], rules: Mapping[str, Any], lines: M
             raise ConfigError(f"{where}: rule {name!r} is not known", hint=hint)
         if not isinstance(value, rules[name]) or (isinstance(value, bool) and rules[name] is not bool):
             raise ConfigError(f"{where}: {name} is {str(value)[:40]!r}; wanted {WORDS[rules[name]]}")
-        if isinstance(value, str) and value != "*":
+        if isinstance(value, str) and rules[name] == (list, str) and value != "*":
             raise ConfigError(f'{where}: {name} is {value!r}; wanted a list of names, or "*" for all')
 
 

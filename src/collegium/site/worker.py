@@ -30,6 +30,7 @@ from collegium.errors import CollegiumError, DataError, StudyError
 from collegium.identity import Chunks, vector_digest
 from collegium.privacy.masks import Mask, Streams
 from collegium.privacy.ring import Layout
+from collegium.site import policy
 from collegium.site.frames import INLINE, receive, send
 from collegium.site.memory import Memory
 from collegium.site.reading import apart
@@ -138,16 +139,19 @@ def opened(says: Mapping[str, Any]) -> tuple[Bench, int]:
 
 
 def ready(study: Study, home: Path, name: str) -> Table:
-    """The rows of a named table that the study may use: read, cleaned by its recipe, checked."""
-    source = room("data.registry").find(home, name)
-    table = source.read(study)
-    if isinstance(study.method, Averaging):
-        table, _ = room("recipes").find(study.method.recipe).clean(study, table)
+    """The rows of a named table that the study may use: read through its mapping, cleaned by its recipe, checked."""
+    found = room("data.intake").named(home, name, study, terms(home, name))
+    rows, left = room("recipes").cleaned(study, found.table)
     try:
-        out: Table = room("data.quality").ready(table, study)
+        out: Table = room("data.quality").passed(found._replace(table=rows, left_out={**found.left_out, **left}), study)[0]
     except DataError as e:
-        raise DataError(f"{Path(source.path).name}: {e}", hint=e.hint) from None
+        raise DataError(f"table {name!r}: {e}", hint=e.hint) from None
     return out
+
+
+def terms(home: Path, name: str) -> Any:
+    """What the policy says about the patients and the columns of a table."""
+    return room("data.intake").Terms(*policy.terms(policy.load(home / "policy.yaml"), name))
 
 
 def room(name: str) -> Any:

@@ -1,0 +1,62 @@
+"""A hospital's table on its way into a study: who objected is left out, its columns become variables, names of patients stop it.
+
+>>> from tempfile import TemporaryDirectory
+>>> from collegium.data import registry
+>>> from collegium.study.manifest import EXAMPLE, read as study_of
+>>> with TemporaryDirectory() as name:
+...     site = Path(name)
+...     _ = (site / "stays.csv").write_text("mrn;geboren;aufnahme;sex;readmitted\\na;3.1.1950;2.1.2020;F;1\\n")
+...     (site / "mappings").mkdir()
+...     _ = (site / "mappings" / "stays.yaml").write_text("{dates: DD.MM.YYYY, columns: {age: {from: geboren, until: aufnahme}}}")
+...     _ = registry.add(site, "stays", site / "stays.csv", patient="mrn")
+...     found = named(site, "stays", study_of(EXAMPLE))
+>>> found.table["age"], found.table.patient
+(array([69.]), array(['a'], dtype='<U1'))
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from collegium.data import files, formats, mapping, objections, registry
+from collegium.data.files import Found, Load, Odd
+from collegium.data.mapped import mapped
+from collegium.data.mapping import Mapping as Rules
+from collegium.study.manifest import Study
+
+
+class Terms(NamedTuple):
+    """What the hospital's policy says about a table: who objected, and which columns may be read though they seem to name patients."""
+
+    objections: Path | None = None
+    objected: str = ""
+    waived: frozenset[str] = frozenset()
+
+
+OPEN = Terms()
+
+
+def named(folder: Path, name: str, study: Study, terms: Terms = OPEN) -> Found:
+    """What a table of the site holds for a study, through the mapping of its name. Raises `DataError` and `NotFound`."""
+    source = registry.find(folder, name)
+    path = Path(source.path)
+    return taken(partial(formats.load, path), study, path.name, patient=source.patient, rules=mapping.of(folder, name), terms=terms)
+
+
+def file(path: Path, study: Study, *, patient: str = "", rules: Rules | None = None, terms: Terms = OPEN) -> Found:
+    """The same of a file. Raises `DataError`."""
+    return taken(partial(formats.load, path), study, path.name, patient=patient, rules=rules, terms=terms)
+
+
+def taken(load: Load, study: Study, where: str, *, patient: str = "", rules: Rules | None = None, terms: Terms = OPEN) -> Found:
+    """The same of anything that gives a header, and batches of the columns asked for. Raises `DataError`."""
+    notes, left = dict[str, Odd](), dict[str, int]()
+    if terms.objections or terms.objected:
+        who = rules.columns[study.patient].source if rules and study.patient in rules.columns else patient or study.patient
+        objected = objections.read(terms.objections) if terms.objections else frozenset()
+        load = objections.without(load, left, patient=who, listed=objected, flag=terms.objected)
+    if rules:
+        load = mapped(load, rules, study.variables, notes)
+    found = files.gathered(load, study, where, patient=patient)
+    odd = {**found.odd, **{name: wrong for name, wrong in notes.items() if wrong != files.NONE}}
+    return found._replace(odd=odd, left_out={reason: count for reason, count in left.items() if count})
