@@ -62,6 +62,7 @@ STUDY = Branch(
     {
         "new": Twig(f"{CLI}.draft:new", "Draft a manifest, from a template or from a file's columns."),
         "check": Twig(f"{CLI}.draft:check", "Read a manifest as a hospital would, and say what it asks for."),
+        "dictionary": Twig(f"{CLI}.dictionary:export", "A study's variables as a data dictionary, an empty table, or for REDCap."),
         "list": Twig(f"{CLI}.study:list_studies", "The studies at the coordinator."),
         "show": Twig(f"{CLI}.study:show", "One study: its manifest, its digest, its runs."),
         "start": Twig(f"{CLI}.study:start", "Submit a manifest, or name a study, and start a run."),
