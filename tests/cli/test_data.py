@@ -57,3 +57,46 @@ def test_a_table_that_cannot_take_part_ends_with_one(site: Path):
     spoken = speak("data", "check", "short.csv", "study.yaml", "--json")
     assert spoken.code == 1
     assert spoken.document["data"]["light"] == "red"
+
+
+OPEN_CODE = EXAMPLE.replace(
+    "sex: {kind: category, categories: [F, M]}", "sex: {kind: category, categories: [F, M]}\n  region: {kind: category}"
+)
+
+
+def test_a_column_that_names_patients_stops_a_table_until_it_is_waived(site: Path):
+    there = ("--folder", site)
+    rows = [f"p{i},{50 + i},{'FM'[i % 2]},{i % 2},{10000 + 37 * i}" for i in range(40)]
+    Path("stays.csv").write_text("\n".join(["patient_id,age,sex,readmitted,plz", *rows]) + "\n")
+    Path("open.yaml").write_text(OPEN_CODE)
+    speak("data", "add", "stays", "stays.csv", *there)
+    (site / "mappings").mkdir()
+    (site / "mappings" / "stays.yaml").write_text("columns:\n  region: {from: plz}\n")
+    (site / "policy.yaml").write_text('level: 1\ntables:\n  stays:\n    columns: "*"\n')
+    spoken = speak("data", "check", "stays", "open.yaml", *there)
+    assert spoken.code == 1
+    assert "seems to hold postcodes of patients, by its name ('plz' here)" in spoken.out
+    assert "12345" not in spoken.out
+    assert speak("data", "check", "stays", "open.yaml", "--waive", "plz", *there, "--yes").code == 1  # without a reason
+    waived = speak("data", "check", "stays", "open.yaml", "--waive", "plz", "--because", "made up", *there, "--yes")
+    assert waived.code == 0, waived.out
+    assert "made up (20" in (site / "policy.yaml").read_text()
+    assert speak("data", "check", "stays", "open.yaml", *there).code == 0
+
+
+def test_the_report_is_also_a_page(site: Path):
+    spoken = speak("data", "check", "stays.csv", "study.yaml", "--patient", "mrn", "--html", "ready.html")
+    assert spoken.code == 0, spoken.err
+    page = Path("ready.html").read_text()
+    assert "Readiness of a table" in page
+    assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
+
+
+def test_a_file_is_checked_through_a_mapping(site: Path):
+    Path("m.yaml").write_text("columns:\n  age: {from: alter, unit: months}\n")
+    text = Path("stays.csv").read_text().replace("mrn,age", "patient_id,alter")
+    Path("other.csv").write_text(text)
+    spoken = speak("data", "check", "other.csv", "study.yaml", "--mapping", "m.yaml", "--json")
+    assert spoken.code == 0, spoken.out
+    assert spoken.document["data"]["counts"]["age"]["known"] == 40
+    assert "are for files" in speak("data", "check", "stays", "study.yaml", "--mapping", "m.yaml", "--folder", site).err

@@ -1,14 +1,17 @@
 """`collegium data`: name the hospital's tables, and hold one against a study before anything starts."""
 
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from collegium.cli import complete, settings
 from collegium.cli.shell import Screen, columns, command
 from collegium.client.names import pick
-from collegium.errors import PolicyRefusal
+from collegium.errors import CollegiumError, PolicyRefusal
 from collegium.study import manifest
 
 FOLDER = click.Option(
@@ -50,28 +53,75 @@ def removed(screen: Screen, name: str, folder: str | None) -> None:
     screen.show({"removed": chosen}, f"{chosen} is forgotten; its file stays.")
 
 
-def checked(screen: Screen, name: str, study: str, patient: str, folder: str | None) -> None:
+def checked(
+    screen: Screen,
+    name: str,
+    study: str,
+    patient: str,
+    mapping: str | None,
+    html: str | None,
+    waive: str,
+    because: str,
+    folder: str | None,
+) -> None:
     """Hold a table against a study: what fits, what to mend.
 
-    NAME is a table of this site, or the path of a file. Of a table, also policy.yaml is asked. Exit code 1 if the site could not
-    take part.
+    NAME is a table of this site, or the path of a file. A table is read through mappings/NAME.yaml if the site has it, a file
+    through --mapping; of a table, also policy.yaml is asked. Exit code 1 if the site could not take part. Columns that seem to
+    name patients stop a table until they are waived: --waive writes that, and the reason, into policy.yaml.
     """
-    from collegium.data import quality, registry
+    from collegium import recipes
+    from collegium.data import quality, readiness
 
     read = manifest.read(Path(study).read_text())
-    if Path(name).is_file():
-        report = quality.check(Path(name), read, patient=patient)
-    else:
-        where = settings.folder("site", folder)
-        source = registry.find(where, name)
-        report = quality.check(source.path, read, patient=patient or source.patient)
-        if (where / "site.toml").exists() and (refusal := refused(where, read, source.name, report.rows)):
-            no = quality.Line("policy.yaml", "red", str(refusal), refusal.hint)
-            report = replace(report, lines=(no, *report.lines))
-    rows = [(line.light, line.variable, line.says + (f" - {line.way_out}" if line.way_out else "")) for line in report.lines]
-    screen.show(report.document(), f"{report.sentence}\n\n{columns(rows, ('light', 'variable', 'finding'))}")
+    if waive:
+        waived(screen, settings.folder("site", folder), name, waive, because)
+    found, refusals = taken(read, name, patient, mapping, folder)
+    rows, left = recipes.cleaned(read, found.table) if not found.absent else (found.table, {})
+    report = quality.check(found._replace(table=rows, left_out={**found.left_out, **left}), read)
+    report = replace(report, lines=(*refusals(report.rows), *report.lines))
+    if html:
+        Path(html).write_text(readiness.html(report, read, name), encoding="utf8")
+        screen.note(f"report written to {html}")
+    found_lines = [(line.light, line.variable, line.says + (f" - {line.way_out}" if line.way_out else "")) for line in report.lines]
+    screen.show(report.document(), f"{report.sentence}\n\n{columns(found_lines, ('light', 'variable', 'finding'))}")
     if report.light == "red":
         raise click.exceptions.Exit(1)
+
+
+def taken(read: manifest.Study, name: str, patient: str, mapping: str | None, folder: str | None) -> tuple[Any, Callable[[int], list[Any]]]:
+    """What a table or a file holds for a study, and what the policy says against it once its rows are counted."""
+    from collegium.data import intake, quality
+    from collegium.data.mapping import load
+    from collegium.site import policy
+
+    if Path(name).is_file():
+        rules = load(Path(mapping)) if mapping else None
+        return intake.file(Path(name), read, patient=patient, rules=rules, terms=intake.OPEN), lambda rows: []
+    if mapping or patient:
+        raise CollegiumError(
+            "--mapping and --patient are for files", hint="a table's mapping is mappings/NAME.yaml; data add names its patients"
+        )
+    where = settings.folder("site", folder)
+    terms = intake.Terms(*policy.terms(policy.load(where / "policy.yaml"), name))
+
+    def against(rows: int) -> list[Any]:
+        no = refused(where, read, name, rows) if (where / "site.toml").exists() else None
+        return [quality.Line("policy.yaml", "red", str(no), no.hint)] if no else []
+
+    return intake.named(where, name, read, terms), against
+
+
+def waived(screen: Screen, where: Path, table: str, column: str, because: str) -> None:
+    """Write into the policy that a column may be read though it seems to name patients."""
+    from collegium.site import policy
+
+    if not because.strip():
+        raise CollegiumError(f"why may {column!r} be read?", hint="--because 'three digits of a postcode name nobody'")
+    screen.agreed(f"Shall studies read {column} of {table}, though it seems to name patients?")
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    policy.waive(where / "policy.yaml", table, column, f"{because.strip()} ({today})")
+    screen.note(f"{column} is waived in {where / 'policy.yaml'}")
 
 
 def refused(where: Path, study: manifest.Study, table: str, rows: int) -> PolicyRefusal | None:
@@ -103,5 +153,9 @@ check = command(
     click.Argument(["name"], shell_complete=complete.TABLES_OR_FILES),
     click.Argument(["study"], type=FILE),
     PATIENT,
+    click.Option(["--mapping"], metavar="FILE", type=FILE, help="how the columns of a file become the study's variables"),
+    click.Option(["--html"], metavar="FILE", type=click.Path(), help="also write the report as one page"),
+    click.Option(["--waive"], default="", metavar="COLUMN", help="let studies read this column though it seems to name patients"),
+    click.Option(["--because"], default="", metavar="REASON", help="why, for --waive"),
     FOLDER,
 )

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from collegium.data import files, formats, mapping, objections, registry
+from collegium.data import files, formats, identifiers, mapping, objections, registry
 from collegium.data.files import Found, Load, Odd
 from collegium.data.mapped import mapped
 from collegium.data.mapping import Mapping as Rules
@@ -34,6 +34,7 @@ class Terms(NamedTuple):
 
 
 OPEN = Terms()
+SAMPLE = 50_000  # rows that are looked at for names of patients
 
 
 def named(folder: Path, name: str, study: Study, terms: Terms = OPEN) -> Found:
@@ -43,15 +44,15 @@ def named(folder: Path, name: str, study: Study, terms: Terms = OPEN) -> Found:
     return taken(partial(formats.load, path), study, path.name, patient=source.patient, rules=mapping.of(folder, name), terms=terms)
 
 
-def file(path: Path, study: Study, *, patient: str = "", rules: Rules | None = None, terms: Terms = OPEN) -> Found:
-    """The same of a file. Raises `DataError`."""
+def file(path: Path, study: Study, *, patient: str = "", rules: Rules | None = None, terms: Terms | None = None) -> Found:
+    """The same of a file; without terms, such as in a simulation, nobody asks whether its columns name patients. Raises `DataError`."""
     return taken(partial(formats.load, path), study, path.name, patient=patient, rules=rules, terms=terms)
 
 
-def taken(load: Load, study: Study, where: str, *, patient: str = "", rules: Rules | None = None, terms: Terms = OPEN) -> Found:
+def taken(load: Load, study: Study, where: str, *, patient: str = "", rules: Rules | None = None, terms: Terms | None = OPEN) -> Found:
     """The same of anything that gives a header, and batches of the columns asked for. Raises `DataError`."""
     notes, left = dict[str, Odd](), dict[str, int]()
-    if terms.objections or terms.objected:
+    if terms and (terms.objections or terms.objected):
         who = rules.columns[study.patient].source if rules and study.patient in rules.columns else patient or study.patient
         objected = objections.read(terms.objections) if terms.objections else frozenset()
         load = objections.without(load, left, patient=who, listed=objected, flag=terms.objected)
@@ -59,4 +60,23 @@ def taken(load: Load, study: Study, where: str, *, patient: str = "", rules: Rul
         load = mapped(load, rules, study.variables, notes)
     found = files.gathered(load, study, where, patient=patient)
     odd = {**found.odd, **{name: wrong for name, wrong in notes.items() if wrong != files.NONE}}
-    return found._replace(odd=odd, left_out={reason: count for reason, count in left.items() if count})
+    met = suspects(found, study, rules, terms.waived) if terms else {}
+    return found._replace(odd=odd, left_out={reason: count for reason, count in left.items() if count}, suspects=met)
+
+
+def suspects(found: Found, study: Study, rules: Rules | None, waived: frozenset[str]) -> dict[str, str]:
+    """The variables that seem to name patients, and what tells so; those apart that the hospital has waived.
+
+    A variable with listed categories, or one that is yes or no, can hold nothing else; a time between two dates is no date.
+    """
+    out = {}
+    for name, variable in study.variables.items():
+        rule = rules.columns.get(name) if rules else None
+        column = rule.source if rule and rule.source and not rule.until else ""
+        if name in found.absent or variable.categories or variable.kind == "binary" or {name, column} & waived:
+            continue
+        values = found.table[name][:SAMPLE].tolist()
+        met = identifiers.look(name, values) or (identifiers.look(column, values) if column and not (rule and rule.values) else None)
+        if met:
+            out[name] = f"seems to hold {met.kind} of patients, {met.why}{f' ({column!r} here)' if column and column != name else ''}"
+    return out

@@ -52,6 +52,9 @@ class Report:
     lines: tuple[Line, ...]
     missing: Mapping[str, float] = field(default_factory=dict)  # share of rows, by variable, after cleaning
     left_out: Mapping[str, int] = field(default_factory=dict)  # rows, by reason
+    counts: Mapping[str, Mapping[str, int]] = field(
+        default_factory=dict
+    )  # by variable: rows that are known, unreadable, impossible, unlisted
 
     @property
     def light(self) -> Light:
@@ -134,7 +137,21 @@ def examined(found: Found, study: Study) -> tuple[Table, Report]:
     left_out = {**found.left_out, **left_out}
     lines += [Line("", "amber", f"{count} rows {reason} are left out") for reason, count in left_out.items()]
     share = {name: fact.missing / max(len(table), 1) for name, fact in facts.items()}
-    return clean, Report(len(clean), clean.patients(), tuple(lines), share, left_out)
+    counts = {name: counted(fact, found.odd.get(name)) for name, fact in facts.items()}
+    return clean, Report(len(clean), clean.patients(), tuple(lines), share, left_out, counts)
+
+
+def counted(facts: Facts, odd: Odd | None) -> dict[str, int]:
+    """One column in figures."""
+    wrong = facts.outside + facts.infinite + facts.huge
+    unreadable = odd.total if odd else 0
+    return {
+        "known": len(facts.values) - facts.missing,
+        "missing": facts.missing,
+        "unreadable": unreadable,
+        "impossible": wrong,
+        "unlisted": facts.unknown,
+    }
 
 
 def looked(variable: Variable, values: np.ndarray, *, positive: bool, of: str = "") -> Facts:
@@ -187,12 +204,31 @@ def of_table(found: Found, study: Study) -> Iterator[Line]:
     for name in found.absent:
         if name not in study.variables:
             yield Line("", "red", *files.lacking(name, study, found.header))
+    for name, says in found.suspects.items():
+        yield Line(name, "red", says, f"leave it out; if it names nobody: data check TABLE STUDY --waive {name} --because REASON")
     if study.patient and found.table.patient is None and study.patient not in found.absent:
         yield Line("", "red", "the table does not say whose row it is", f"give it the patients of column {study.patient!r}")
+    if count := repeated(found.table):
+        yield Line(
+            "", "amber", f"{count} rows stand in the table twice", "see whether the export has joined tables, or has one row too many"
+        )
     if 0 < (count := found.table.patients()) < SMALL:
         yield Line(
             "", "amber", f"the table holds {count} patients, fewer than {SMALL}", "add patients, or know that little can be learned here"
         )
+
+
+def repeated(table: Table) -> int:
+    """How many rows stand in the table already, with the same patient and the same values; none where nobody is named."""
+    if table.patient is None or not len(table):
+        return 0
+    mixed = np.zeros(len(table), np.uint64)
+    with np.errstate(over="ignore"):
+        for column in (table.patient, *table.columns.values()):
+            code = np.unique(np.asarray(column), return_inverse=True)[1].reshape(-1).astype(np.uint64)
+            mixed = (mixed ^ code) * np.uint64(0x9E3779B97F4A7C15)
+            mixed ^= mixed >> np.uint64(29)
+    return len(table) - len(np.unique(mixed))
 
 
 def absent(name: str, study: Study, header: tuple[str, ...]) -> Line:

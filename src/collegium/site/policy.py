@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from collegium.errors import PolicyRefusal
-from collegium.site.config import ConfigError
+from collegium.site.config import ConfigError, write
 from collegium.study.places import places
 
 EXAMPLE = """\
@@ -84,13 +84,16 @@ class Policy:
 
 def load(path: Path) -> Policy:
     """The policy of a file; one that allows nothing if there is no such file. Raises `ConfigError` with line and nearest name."""
-    if not path.exists():
-        return Policy(path)
+    return read(path, path.read_text()) if path.exists() else Policy(path)
+
+
+def read(path: Path, text: str) -> Policy:
+    """The policy of a text that stands in that file, or is to. Raises `ConfigError`."""
     import yaml  # local: joining writes the example without it
 
     try:
-        root = yaml.compose(path.read_text(), Loader=yaml.SafeLoader)
-        document = yaml.safe_load(path.read_text()) or {}
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        document = yaml.safe_load(text) or {}
     except yaml.YAMLError as e:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(e).split())}") from None
     if not isinstance(document, dict):
@@ -111,6 +114,35 @@ def load(path: Path) -> Policy:
     }
     rest = {name: value for name, value in document.items() if name not in ("recipes", "tables")}
     return Policy(path, recipes=names(document.get("recipes", ())), tables=tables, lines=lines, **rest)
+
+
+def waive(path: Path, table: str, column: str, because: str) -> None:
+    """Write into the policy that a column of a table may be read though it seems to name patients; the rest stays as it was written.
+
+    Raises `ConfigError` where the file has a form that only a person should change, with the lines to add.
+    """
+    import json
+
+    rules, lines = load(path), path.read_text().splitlines() if path.exists() else []
+    entry = f"{json.dumps(column, ensure_ascii=False)}: {json.dumps(because, ensure_ascii=False)}"
+    by_hand = f"add to {path.name} under tables: {table}: waived: {{{entry}}}"
+    if table not in rules.tables:
+        raise ConfigError(f"{path}: table {table!r} is not listed", hint=by_hand)
+    below = rules.lines.get(f"tables.{table}.waived")
+    at = below or rules.tables[table].line
+    head = lines[at - 1]
+    if head.split("#")[0].rstrip().endswith(":"):
+        inner = next((line for line in lines[at:] if line.strip() and not line.lstrip().startswith("#")), "")
+        indent = " " * (len(inner) - len(inner.lstrip()))
+        new = [f"{indent}{entry}"] if below else [f"{indent}waived:", f"{indent}  {entry}"]
+        made = "\n".join([*lines[:at], *new, *lines[at:]]) + "\n"
+        try:
+            if read(path, made).tables[table].waived == {**rules.tables[table].waived, column: because}:
+                write(path, made.encode())
+                return
+        except ConfigError:
+            pass
+    raise ConfigError(f"{path} line {at}: this line is not changed by a program", hint=by_hand)
 
 
 def terms(policy: Policy, table: str) -> tuple[Path | None, str, frozenset[str]]:
