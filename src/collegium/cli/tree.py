@@ -52,6 +52,7 @@ DATA = Branch(
     {
         "add": Twig(f"{CLI}.data:add", "Make a file known to the agent under a name."),
         "list": Twig(f"{CLI}.data:list_tables", "The tables that the agent knows."),
+        "map": Twig(f"{CLI}.mapping:map_table", "Draft the mapping of a table's columns, or try the one it has."),
         "check": Twig(f"{CLI}.data:check", "Hold a table against a study: what fits, what to mend."),
         "remove": Twig(f"{CLI}.data:remove", "Forget a table; the file stays."),
     },

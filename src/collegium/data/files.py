@@ -248,6 +248,12 @@ def written(values: Any) -> Any:
     return pc.cast(values, pa.string())
 
 
+def texts(values: Any) -> Any:
+    """A batch as an Arrow array of text, whatever type it had; whole numbers without the .0 of software that keeps them as decimals."""
+    values = plain(values)
+    return pc.replace_substring_regex(pc.cast(values if is_text(values.type) else written(values), pa.string()), r"^(-?\d+)\.0$", r"\1")
+
+
 def tidy(word: str, known: Sequence[str]) -> str:
     """A category's text as the study means it."""
     word = word.strip()

@@ -37,11 +37,11 @@ OPEN = Terms()
 SAMPLE = 50_000  # rows that are looked at for names of patients
 
 
-def named(folder: Path, name: str, study: Study, terms: Terms = OPEN) -> Found:
-    """What a table of the site holds for a study, through the mapping of its name. Raises `DataError` and `NotFound`."""
+def named(folder: Path, name: str, study: Study, terms: Terms = OPEN, *, rules: Rules | None = None) -> Found:
+    """What a table of the site holds for a study, through these rules or the mapping of its name. Raises `DataError`, `NotFound`."""
     source = registry.find(folder, name)
-    path = Path(source.path)
-    return taken(partial(formats.load, path), study, path.name, patient=source.patient, rules=mapping.of(folder, name), terms=terms)
+    path, rules = Path(source.path), rules or mapping.of(folder, name)
+    return taken(partial(formats.load, path), study, path.name, patient=source.patient, rules=rules, terms=terms)
 
 
 def file(path: Path, study: Study, *, patient: str = "", rules: Rules | None = None, terms: Terms | None = None) -> Found:

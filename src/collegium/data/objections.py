@@ -56,19 +56,12 @@ def kept(batches: Batches, wanted: frozenset[str], count: dict[str, int], patien
     for batch in batches:
         stays: Any = None
         if listed:
-            stays = pc.invert(pc.is_in(pc.utf8_trim_whitespace(texts(batch[patient])), value_set=ids))
+            stays = pc.invert(pc.is_in(pc.utf8_trim_whitespace(files.texts(batch[patient])), value_set=ids))
         if flag:
-            said_no = pc.is_in(pc.fill_null(pc.utf8_lower(pc.utf8_trim_whitespace(texts(batch[flag]))), ""), value_set=no)
+            said_no = pc.is_in(pc.fill_null(pc.utf8_lower(pc.utf8_trim_whitespace(files.texts(batch[flag]))), ""), value_set=no)
             stays = said_no if stays is None else pc.and_(stays, said_no)
         count[REASON] = count.get(REASON, 0) + len(stays) - int(pc.sum(stays).as_py() or 0)
         yield {name: pc.filter(files.plain(values), stays) for name, values in batch.items() if name in wanted}
-
-
-def texts(values: Any) -> Any:
-    """A column as text, whole numbers without the .0 of software that keeps them as decimals."""
-    values = files.plain(values)
-    found = values if files.is_text(values.type) else files.written(values)
-    return pc.replace_substring_regex(pc.cast(found, pa.string()), r"^(-?\d+)\.0$", r"\1")
 
 
 def read(path: Path) -> frozenset[str]:
@@ -85,5 +78,5 @@ def read(path: Path) -> frozenset[str]:
     header, _ = formats.load(path, [])
     found = set[str]()
     for batch in formats.load(path, header[:1])[1]:
-        found |= {word.strip() for word in texts(batch[header[0]]).to_pylist() if word and word.strip()}
+        found |= {word.strip() for word in files.texts(batch[header[0]]).to_pylist() if word and word.strip()}
     return frozenset(found)
