@@ -48,6 +48,13 @@ def test_ages_are_completed_years_and_stays_are_days_of_the_calendar():
     assert odd == {"age": Odd(undated=1, row=5), "stay": Odd(order=1, row=3)}
 
 
+def test_a_year_of_two_digits_is_the_last_one_before_the_end():
+    rows = {"born": ["03.02.50", "03.02.19", "03.02.1950", "03.02.2050"], "came": ["01.03.2020"] * 4}
+    found, odd = through("{dates: [DD.MM.YYYY, DD.MM.YY], columns: {age: {from: born, until: came}}}", {"age": AGE}, rows)
+    assert found["age"] == [70.0, 1.0, 70.0, None]
+    assert odd["age"] == Odd(order=1, row=4)
+
+
 def test_dates_of_a_database_need_no_style():
     when = pa.array([0, 366], pa.date32())
     found, odd = through(
@@ -55,6 +62,13 @@ def test_dates_of_a_database_need_no_style():
     )
     assert found["stay"] == [1.0, None]
     assert odd["stay"].order == 1
+    berlin = pa.array([1_500_000_123_456, None], pa.timestamp("us", "Europe/Berlin"))  # 1970-01-18 09:40:00.123456 there
+    hours, odd = through(
+        "{columns: {stay: {from: a, until: b}}}",
+        {"stay": Variable(kind="number", unit="h")},
+        {"a": berlin, "b": ["1970-01-18 12:40:00"] * 2},
+    )
+    assert (hours["stay"], odd) == ([3.0, None], {})
 
 
 @pytest.mark.parametrize(

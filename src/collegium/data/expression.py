@@ -84,10 +84,19 @@ def numeric(text: str, decimal: str) -> str:
     return f"case when {plain} or regexp_matches({text}, {literal(GROUPED)}) then try_cast({whole} as double) end"
 
 
-def moment(text: str, styles: Sequence[str]) -> str:
-    """A text as a moment, or null: in one of the styles named, or as ISO 8601, which is like no other."""
-    forms = ", ".join(literal(form) for form in dict.fromkeys([*(strptime(style) for style in styles), *ISO]))
-    return f"try_strptime({text}, [{forms}])"
+def moment(text: str, styles: Sequence[str], before: str = "") -> str:
+    """A text as a moment, or null: in one of the styles named, or as ISO 8601, which is like no other.
+
+    A year of two digits is of this century or the last; with `before`, a moment that it cannot be after, it is the last one there is.
+    """
+    short = [literal(form) for style in styles if "%y" in (form := strptime(style))]
+    long = ", ".join(literal(form) for form in dict.fromkeys([*(strptime(style) for style in styles if "YYYY" in style), *ISO]))
+    four = rf"case when regexp_matches({text}, '\d{{4}}') then try_strptime({text}, [{long}]) end"
+    if not short:
+        return four
+    two = f"try_strptime({text}, [{', '.join(short)}])"
+    two = f"case when {two} > {before} then {two} - interval 100 year else {two} end" if before else two
+    return f"coalesce({four}, {two})"
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from collegium.data import files, units
 from collegium.data.expression import MEMORY, Expression, literal, moment, numeric, quoted, shut_in, understood
@@ -125,17 +126,23 @@ def computed(batches: Batches, rules: Rules, variables: Mapping[str, Variable], 
 def arrow(batches: Batches, held: list[BaseException]) -> Any:
     """Batches as one stream for DuckDB; an error of the reader behind it is kept, since DuckDB would only quote it."""
     first = next(batches, {})
-    schema = pa.schema([(name, files.plain(values).type) for name, values in first.items()])
+    schema = pa.schema([(name, local(values).type) for name, values in first.items()])
 
     def stream() -> Iterator[Any]:
         try:
             for batch in chain([first] if first else [], batches):
-                yield pa.record_batch([pa.array(files.plain(values)) for values in batch.values()], schema=schema)
+                yield pa.record_batch([pa.array(local(values)) for values in batch.values()], schema=schema)
         except Exception as e:
             held.append(e)
             raise
 
     return pa.RecordBatchReader.from_batches(schema, stream())
+
+
+def local(values: Any) -> Any:
+    """One plain array; moments as the clocks of their own time zone showed them, whatever zone this machine is in."""
+    values = files.plain(values)
+    return pc.local_timestamp(values) if pa.types.is_timestamp(values.type) and values.type.tz else values
 
 
 def patiently(link: Any, answer: Any) -> Any:
@@ -208,7 +215,8 @@ def span(rules: Rules, name: str, variable: Variable | None, schema: Any, at: in
     ends = {f"t{at}": rule.source, f"u{at}": rule.until}
     texts = {alias: known(rules, rule, written(schema, column), None) for alias, column in ends.items()}
     styles = rule.dates or rules.dates
-    a, b = (moment(alias, styles if files.is_text(schema.field(column).type) else ()) for alias, column in ends.items())
+    b = moment(f"u{at}", styles)
+    a = moment(f"t{at}", styles, before=b)
     length = f"case when {b} >= {a} then cast({SPANS[unit].format(a=a, b=b)} as double) end"
     empty = f"t{at} is null or u{at} is null or v{at} is not null"
     return Step(texts, length, f"case when {empty} then 0 when {a} is null or {b} is null then {UNDATED} else {ORDER} end")
@@ -221,8 +229,10 @@ def said(variable: Variable | None) -> str:
 
 def written(schema: Any, column: str) -> str:
     """A column as trimmed text; whole numbers without the .0 that software gives a column with gaps."""
-    text = f"trim(cast({quoted(column)} as varchar))"
-    return rf"regexp_replace({text}, '^(-?\d+)\.0$', '\1')" if pa.types.is_floating(schema.field(column).type) else text
+    text, kind = f"trim(cast({quoted(column)} as varchar))", schema.field(column).type
+    if pa.types.is_timestamp(kind):  # fractions of a second and time zones are of no use here
+        return f"strftime(cast({quoted(column)} as timestamp), '%Y-%m-%d %H:%M:%S')"
+    return rf"regexp_replace({text}, '^(-?\d+)\.0$', '\1')" if pa.types.is_floating(kind) else text
 
 
 def known(rules: Rules, rule: Rule, text: str, variable: Variable | None) -> str:
