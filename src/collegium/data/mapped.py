@@ -36,6 +36,7 @@ from collegium.errors import DataError
 from collegium.study.schema import Variable
 
 ROWS, SECONDS = 1 << 16, 120.0  # rows of an answer at a time; how long it may compute on one batch
+NUMBER_OF = "the number of the row"  # a column that no table has
 SPANS = {  # unit wanted -> from one moment to another: whole years as birthdays count them, days as calendars do
     "a": "date_sub('year', {a}, {b})", "mo": "date_sub('month', {a}, {b})", "wk": "date_diff('day', {a}, {b}) / 7.0",
     "d": "date_diff('day', {a}, {b})", "h": "date_diff('second', {a}, {b}) / 3600.0", "min": "date_diff('second', {a}, {b}) / 60.0",
@@ -107,13 +108,14 @@ def computed(batches: Batches, rules: Rules, variables: Mapping[str, Variable], 
     import duckdb
 
     held: list[BaseException] = []
-    rows = arrow(batches, held)
+    around = any(rules.columns[name].sql and expression(rules, name).looks_around for name in chosen if name in rules.columns)
+    rows = arrow(batches, held, numbered=around)
     at = 0
     with shut_in(rules.decimal, rules.dates) as link:
         try:
             link.register("raw", rows)
             names, query = question(rules, variables, chosen, rows.schema)
-            answer = link.sql(query).to_arrow_reader(ROWS)
+            answer = link.sql(f"{query} order by {quoted(NUMBER_OF)}" if around else query).to_arrow_reader(ROWS)
             while (batch := patiently(link, answer)) is not None:
                 for position, name in enumerate(names, len(chosen)):
                     notes[name] = noted(notes.get(name, files.NONE), batch.column(position), at)
@@ -123,8 +125,12 @@ def computed(batches: Batches, rules: Rules, variables: Mapping[str, Variable], 
             raise held[0] if held else meaning(rules, e) from None
 
 
-def arrow(batches: Batches, held: list[BaseException]) -> Any:
-    """Batches as one stream for DuckDB; an error of the reader behind it is kept, since DuckDB would only quote it."""
+def arrow(batches: Batches, held: list[BaseException], *, numbered: bool) -> Any:
+    """Batches as one stream for DuckDB; an error of the reader behind it is kept, since DuckDB would only quote it.
+
+    An expression over other rows sorts them: with `numbered` rows they can be put back into their order.
+    """
+    batches = counted(batches) if numbered else batches
     first = next(batches, {})
     schema = pa.schema([(name, local(values).type) for name, values in first.items()])
 
@@ -137,6 +143,15 @@ def arrow(batches: Batches, held: list[BaseException]) -> Any:
             raise
 
     return pa.RecordBatchReader.from_batches(schema, stream())
+
+
+def counted(batches: Batches) -> Batches:
+    """The batches with the number of each row."""
+    start = 0
+    for batch in batches:
+        many = len(next(iter(batch.values()), ()))
+        yield {**batch, NUMBER_OF: pa.array(np.arange(start, start + many))}
+        start += many
 
 
 def local(values: Any) -> Any:

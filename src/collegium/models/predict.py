@@ -192,17 +192,17 @@ def load(folder: str | Path) -> Model:
 # In use ----------------------------------------------------------------------------------------------------------------------
 
 
-def use(folder: str | Path, file: str | Path, *, patient: str = "") -> Applied:
+def use(folder: str | Path, file: str | Path, *, patient: str = "", rules: Any = None) -> Applied:
     """The model's answers about every row of a hospital's file, with a note on rows that are unlike its training patients.
 
-    The file needs the model's inputs in their units and no outcome. Values out of range count as missing and are noted;
-    a column that is absent or mostly in another unit raises `DataError`.
+    The file needs the model's inputs in their units, or a mapping's `rules` that lead to them (`data.mapping`), and no outcome.
+    Values out of range count as missing and are noted; a column that is absent or mostly in another unit raises `DataError`.
     """
-    from collegium.data import files, quality  # here, so that a model can be used on a table where no connector is installed
+    from collegium.data import files, intake, quality  # here, so that a model can be used on a table where no connector is installed
 
     model = load(folder)
     asked = to_ask(model.study)
-    found = files.scan(file, asked, patient=patient)
+    found = intake.file(Path(file), asked, patient=patient, rules=rules)
     raw, who = Table(found.table.columns), found.table.patient
     asked = asked.model_copy(update={"patient": ""})  # a row without a patient's name gets its answer too
     for name in (name for name in model.study.features if name in found.absent and model.study.variables[name].required):

@@ -43,7 +43,15 @@ def shown(folder: Path, ask: Ask) -> Shown:
     facts = briefing.brief(found, rules, offer)
     leaves = [(s["step"], *map(many, (s["numbers"], s["rounds"], s["bytes"])), s["holds"]) for s in facts["leaves"]]
     reads = [
-        (c["name"], c["use"] if c["required"] else f"{c['use']}, may be absent", c["kind"], c["unit"], c["allowed"], c["code"], c["meaning"])
+        (
+            c["name"],
+            c["use"] if c["required"] else f"{c['use']}, may be absent",
+            c["kind"],
+            c["unit"],
+            c["allowed"],
+            c["code"],
+            c["meaning"],
+        )
         for c in facts["columns"]
     ]
     return Shown("invitation.html", {
