@@ -88,6 +88,7 @@ def test_at_most_5_of_100_columns_of_real_tables_raise_a_false_alarm():
 CLINICAL = [
     ("mobile", ["yes", "no", "with help"]),
     ("cp", ["1", "2", "3", "4"]),
+    ("cp ", ["typical angina", "asymptomatic", "non-anginal"]),
     ("via", ["oral", "iv", "im", "sc"]),
     ("portable", ["0", "1"]),
     ("admission_source_name", ["referral", "emergency room", "transfer"]),

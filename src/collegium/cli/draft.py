@@ -42,6 +42,10 @@ def checked(screen: Screen, study: str) -> None:
         columns(reads, ("variable", "kind", "unit", "allowed", "code", "meaning")),
         f"Course: {course}\nDigest: {data['study']}\nIn words: {words(data['study'])}\nIt can be run as written.",
     ]
+    from collegium.data import units  # local: as above
+
+    if strange := sorted({v.unit for v in read.variables.values() if v.unit and not units.known(v.unit)}):
+        screen.note(f"no hospital's unit can be converted to {', '.join(map(repr, strange))}: write it as UCUM does, if it is a unit")
     screen.show(data, "\n\n".join(parts))
 
 

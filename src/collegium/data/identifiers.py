@@ -184,6 +184,12 @@ def plausible(kind: str, different: Sequence[str], count: int) -> bool:
         return share(different, re.compile(r"[^\d]+").fullmatch) > 0.5 and (len(different) > 12 or len(different) > count / 2)
     if kind == "record numbers":
         return decimals < 0.5 and (len(different) > 20 or len(different) > count / 2)
+    if (
+        kind != "accounts, devices or web addresses"
+        and kind != "e-mail addresses"
+        and share(different, re.compile(r".*\d.*").fullmatch) < 0.5
+    ):
+        return False
     long = share(different, lambda text: len(text) >= SHORTEST.get(kind, 6))
     return decimals < 0.5 and len(different) > 2 and long > 0.5
 
