@@ -38,7 +38,7 @@ def test_what_cannot_be_added(tmp_path: Path, stays: Path):
     registry.add(tmp_path, "stays", stays)
     other = tmp_path / "other.csv"
     other.write_text("a\n1\n")
-    with pytest.raises(ConflictError, match="'stays' names another file"):
+    with pytest.raises(ConflictError, match="'stays' names another place"):
         registry.add(tmp_path, "stays", other)
 
 

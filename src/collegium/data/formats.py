@@ -20,6 +20,7 @@ from typing import IO, Any, TypeAlias
 
 import pyarrow as pa
 
+from collegium.data import duck
 from collegium.errors import DataError
 
 Batches: TypeAlias = Iterator[Mapping[str, Any]]
@@ -38,12 +39,15 @@ def load(path: Path, columns: Sequence[str]) -> tuple[tuple[str, ...], Batches]:
         header, batches = FORMATS[kind](path, columns)
     except (pa.ArrowException, OSError, EOFError, zlib.error) as e:
         raise damaged(path, e) from None
-    for name in columns:
-        if header.count(name) > 1:
-            raise DataError(
-                f"{path.name}: column {name!r} stands {header.count(name)} times", hint="leave one of them, or rename the others"
-            )
+    once(path.name, header, columns)
     return header, guarded(path, batches)
+
+
+def once(where: str, header: Sequence[str], columns: Sequence[str]) -> None:
+    """Raise `DataError` for a column that is asked for and stands twice."""
+    for name in columns:
+        if (times := header.count(name)) > 1:
+            raise DataError(f"{where}: column {name!r} stands {times} times", hint="leave one of them, or rename the others")
 
 
 def suffix(path: Path) -> str:
@@ -156,7 +160,7 @@ def ndjson_rows(path: Path, wanted: Sequence[str]) -> Batches:
     """The batches of such a file, all as text."""
     if not wanted:
         return
-    names = [f'"{name.replace(chr(34), chr(34) * 2)}"' for name in wanted]
+    names = [duck.name(name) for name in wanted]
     kinds = ", ".join(f"{name}: 'VARCHAR'" for name in names)
     question = f"select {', '.join(names)} from read_json(?, format='newline_delimited', records=true, columns={{{kinds}}})"
     for batch in asked(path, question):
@@ -168,23 +172,14 @@ def asked(path: Path, question: str) -> Iterator[Any]:
     import duckdb
 
     try:
-        yield from pa.RecordBatchReader.from_stream(closed_in(path).sql(question, params=[str(path)]))
+        with duck.shut_in(path) as link:
+            yield from duck.batches(link, question, [str(path)])
     except duckdb.Error as e:
         line = re.search(r"in line (\d+)", str(e))
         raise DataError(
             f"{path.name}: {f'line {line[1]}' if line else 'a line'} is not a JSON object; wanted one object a line",
             hint="export it again as NDJSON; a cut file ends in half an object",
         ) from None
-
-
-def closed_in(path: Path) -> Any:
-    """A DuckDB connection that reads this one file: no network, no extension, no other file, and no way to change that."""
-    import duckdb
-
-    link = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false", "threads": 1})
-    quoted = str(path).replace("'", "''")
-    link.execute(f"set allowed_paths=['{quoted}']; set enable_external_access=false; set lock_configuration=true")
-    return link
 
 
 def excel(path: Path, columns: Sequence[str]) -> tuple[tuple[str, ...], Batches]:

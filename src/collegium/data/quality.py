@@ -21,6 +21,7 @@ import numpy as np
 
 from collegium.data import files
 from collegium.data.files import Found, Odd
+from collegium.data.place import Place
 from collegium.errors import DataError
 from collegium.study.manifest import Study
 from collegium.study.schema import Variable
@@ -97,7 +98,7 @@ class Facts:
     unit: str = ""
 
 
-def check(source: Table | str | Path, study: Study, *, patient: str = "") -> Report:
+def check(source: Table | str | Path | Place, study: Study, *, patient: str = "") -> Report:
     """The report on a table, or on a file whose patient column may be called otherwise. A file that cannot be read: `DataError`."""
     found = files.parsed(source, study) if isinstance(source, Table) else files.scan(source, study, patient=patient)
     return examined(found, study)[1]
