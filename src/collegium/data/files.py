@@ -19,14 +19,15 @@ import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collegium.data import sources
+from collegium.data import formats, sources
 from collegium.data.place import Place, place_of
 from collegium.errors import DataError
 from collegium.study.manifest import Study
@@ -39,6 +40,7 @@ INFINITE = r"^[+-]?[Ii]nf(inity)?$"
 COMMA = r"^[+-]?(\d{1,3}([. ']\d{3})+|\d+),\d+$"
 DATE = r"^(\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./]\d{1,2}[./]\d{2,4})([T ].*)?$"
 YES_NO = {"0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0, "no": 0.0, "yes": 1.0, "f": 0.0, "t": 1.0, "n": 0.0, "y": 1.0}
+Load: TypeAlias = Callable[[Sequence[str]], tuple[tuple[str, ...], formats.Batches]]  # a table: its header, and columns by name
 WHOLE = re.compile(r"^(-?\d+)\.0$")  # how a whole number is written by software that keeps a column with gaps as decimals
 
 
@@ -79,20 +81,21 @@ def read(where: str | Path | Place, study: Study, *, patient: str = "") -> Table
 
 def scan(where: str | Path | Place, study: Study, *, patient: str = "") -> Found:
     """Everything that can be told of a place without refusing it; a damaged file or a doubled column raises `DataError`."""
-    return sources.patiently(lambda: scanned(place_of(where), study, patient))
+    place = place_of(where)
+    return sources.patiently(lambda: gathered(partial(sources.load, place), study, place.label, patient=patient))
 
 
-def scanned(place: Place, study: Study, patient: str) -> Found:
-    """One reading of a place, from its beginning to its end."""
+def gathered(load: Load, study: Study, where: str, *, patient: str = "") -> Found:
+    """The same of whatever gives a header, and batches of the columns asked for; `where` is its name in errors."""
     columns: dict[str, Column] = {name: reader(v.kind, v.categories) for name, v in study.variables.items()}
     if study.holding.column:
         columns.setdefault(study.holding.column, Column(text, ("test", "validation")))
     who, called = Column(text, ()), patient or study.patient
-    header, batches = sources.load(place, [*columns, *([called] if called else [])])
+    header, batches = load([*columns, *([called] if called else [])])
     for batch in batches:
         for name, values in batch.items():
             if pa.types.is_nested(values.type) or pa.types.is_binary(values.type):
-                found = f"{place.label}: column {name!r} holds {values.type}"
+                found = f"{where}: column {name!r} holds {values.type}"
                 raise DataError(f"{found}; wanted one number or text a row", hint="write it out as columns of their own")
             if name in columns:
                 columns[name].add(values)
