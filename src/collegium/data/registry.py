@@ -90,7 +90,7 @@ def find(folder: Path, name: str) -> Source:
         near = difflib.get_close_matches(name, known, 1)
         guess = f"; did you mean {near[0]!r}?" if near else ""
         raise NotFound(
-            f"no table is called {name!r} here{guess}", hint=f"there are: {', '.join(sorted(known)) or 'none; data add NAME FILE'}"
+            f"no table is called {name!r} here{guess}", hint=f"there are: {', '.join(sorted(known)) or 'none; data add NAME PLACE'}"
         )
     return known[name]
 

@@ -16,9 +16,9 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import pyarrow as pa
 
-from collegium.data import duck
+from collegium.data import duck, formats
 from collegium.data.duck import name
-from collegium.data.place import Place
+from collegium.data.place import LOCAL, Place
 from collegium.errors import CollegiumError, DataError, LinkError
 
 PASSWORD = "COLLEGIUM_DATABASE_PASSWORD"
@@ -43,9 +43,16 @@ def load(place: Place, columns: Sequence[str]) -> tuple[tuple[str, ...], Iterato
     """The names of all columns, and the values of those asked for. Raises `DataError`, and `LinkError` if it cannot be reached."""
     origin = asked_of(place)
     schema = next(answers(place, f"select * from {origin} limit 0"))
-    header = tuple(schema.names)
-    wanted = [field for field in schema if field.name in columns and header.count(field.name) == 1]
-    return header, rows(place, origin, wanted)
+    header = called(place, schema)
+    formats.once(place.label, header, columns, anycase=place.kind in LOCAL)
+    return header, rows(place, origin, [field for field, name in zip(schema, header, strict=True) if name in columns])
+
+
+def called(place: Place, schema: Any) -> tuple[str, ...]:
+    """The names of all columns; SQLite and DuckDB give a name that stands twice in a query another one outside it."""
+    if place.table or place.kind not in LOCAL:
+        return tuple(schema.names)
+    return tuple(next(answers(place, place.query)).names)
 
 
 def rows(place: Place, origin: str, wanted: Sequence[Any]) -> Iterator[Any]:
