@@ -14,7 +14,7 @@ from collegium.study import manifest
 FOLDER = click.Option(
     ["--folder"], metavar="FOLDER", shell_complete=complete.SITE_FOLDERS, help="the site's folder; else the one this user joined last"
 )
-PATIENT = click.Option(["--patient"], default="", metavar="COLUMN", help="what this file calls the column that names the patient")
+PATIENT = click.Option(["--patient"], default="", metavar="COLUMN", help="what this table calls the column that names the patient")
 FILE = click.Path(exists=True, dir_okay=False)
 
 
@@ -50,7 +50,7 @@ def list_known(screen: Screen, folder: str | None) -> None:
     )
     screen.show(
         {"tables": [{"name": source.name, **source.document()} for source in found]},
-        table if found else "No table yet: collegium data add NAME FILE",
+        table if found else "No table yet: collegium data add NAME PLACE",
     )
 
 
