@@ -1,5 +1,7 @@
 """`collegium data`: names for tables, and a look at one before anything starts."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -100,3 +102,20 @@ def test_a_file_is_checked_through_a_mapping(site: Path):
     assert spoken.code == 0, spoken.out
     assert spoken.document["data"]["counts"]["age"]["known"] == 40
     assert "are for files" in speak("data", "check", "stays", "study.yaml", "--mapping", "m.yaml", "--folder", site).err
+
+
+def test_a_database_is_named_by_a_query_in_a_file(site: Path):
+    with closing(sqlite3.connect("clinic.sqlite")) as made:
+        made.execute("create table t (mrn text, born integer, sex text, back integer)")
+        made.executemany("insert into t values (?, ?, ?, ?)", [(f"p{n}", 1930 + n, "FM"[n % 2], n % 2) for n in range(40)])
+        made.commit()
+    Path("stays.sql").write_text("select mrn as patient_id, 2010 - born as age, sex, back as readmitted from t;\n")
+    there = ("--folder", site)
+    assert speak("data", "add", "stays", "clinic.sqlite", "--query", "stays.sql", *there).code == 0
+    assert speak("data", "list", *there, "--json").document["data"]["tables"][0]["query"].startswith("select mrn")
+    assert "This table can take part" in speak("data", "check", "stays", "study.yaml", *there).out
+    wrong = speak("data", "add", "other", "clinic.sqlite", "--table", "none", *there)
+    assert (wrong.code, "has no such table" in wrong.err) == (1, True)
+    secret = speak("data", "add", "other", "postgresql://me:geheim@db.example/clinic", "--table", "t", *there)
+    assert (secret.code, "geheim" in secret.out + secret.err) == (1, False)
+    assert speak("data", "list", *there).out.count("yes") == 1

@@ -17,18 +17,29 @@ from collegium.study import manifest
 FOLDER = click.Option(
     ["--folder"], metavar="FOLDER", shell_complete=complete.SITE_FOLDERS, help="the site's folder; else the one this user joined last"
 )
-PATIENT = click.Option(["--patient"], default="", metavar="COLUMN", help="what this file calls the column that names the patient")
+PATIENT = click.Option(["--patient"], default="", metavar="COLUMN", help="what this table calls the column that names the patient")
 FILE = click.Path(exists=True, dir_okay=False)
 
 
-def added(screen: Screen, name: str, file: str, patient: str, folder: str | None) -> None:
-    """Make a file known to the agent under a name; the file stays where it is, and nothing is sent."""
+def added(screen: Screen, name: str, place: str, patient: str, folder: str | None, query: str, **options: str) -> None:
+    """Make a table known to the agent under a name; it stays where it is, and nothing is sent.
+
+    PLACE is a file (CSV, Parquet, NDJSON, Excel, AnnData, an SQLite or DuckDB database), a folder of an OMOP or FHIR export, or the
+    address of a database: postgresql://user@host/database. A password is never part of it.
+    """
     from collegium.data import registry
+    from collegium.data.place import Place
 
     where = settings.folder("site", folder)
-    source = registry.add(where, name, file, patient=patient)
+    asked = Path(query).read_text(encoding="utf8") if query.endswith(".sql") else query
+    source = registry.add(where, name, Place(place, query=asked, **options), patient=patient)
     hint = f"What studies may read of it is said in {where / 'policy.yaml'}, under tables: {name}."
-    screen.show(source._asdict(), f"{name} is {source.path}.\n{hint}")
+    screen.show({"name": name, **source.document()}, f"{name} is {source.place.path}.\n{hint}")
+
+
+def there(path: str) -> str:
+    """Whether a place's file is there; a server is not asked."""
+    return "ask: data check" if "://" in path else "yes" if Path(path).exists() else "no"
 
 
 def list_known(screen: Screen, folder: str | None) -> None:
@@ -37,9 +48,13 @@ def list_known(screen: Screen, folder: str | None) -> None:
 
     found = registry.listed(settings.folder("site", folder))
     table = screen.table(
-        [(s.name, s.path, s.patient, "yes" if Path(s.path).is_file() else "no") for s in found], ("name", "file", "patient column", "there")
+        [(s.name, s.place.path, s.place.view or s.place.table, s.patient, there(s.place.path)) for s in found],
+        ("name", "place", "table or view", "patient column", "there"),
     )
-    screen.show({"tables": [source._asdict() for source in found]}, table if found else "No table yet: collegium data add NAME FILE")
+    screen.show(
+        {"tables": [{"name": source.name, **source.document()} for source in found]},
+        table if found else "No table yet: collegium data add NAME PLACE",
+    )
 
 
 def removed(screen: Screen, name: str, folder: str | None) -> None:
@@ -141,8 +156,14 @@ add = command(
     "add",
     added,
     click.Argument(["name"]),
-    click.Argument(["file"], type=FILE),
+    click.Argument(["place"], shell_complete=complete.PATHS),
     PATIENT,
+    click.Option(["--table"], default="", metavar="TABLE", help="of a database: the table, or the view of its own, to take"),
+    click.Option(["--query"], default="", metavar="SQL", help="of a database: one SELECT instead of a table, or a file ending in .sql"),
+    click.Option(["--schema"], default="", metavar="SCHEMA", help="of a database: where its tables are, if not where its user looks"),
+    click.Option(["--password-file"], default="", metavar="FILE", help="of a database: a file that only the agent's user can read"),
+    click.Option(["--view"], default="", metavar="MODEL/VIEW", help="make the table of a recipe: omop/readmission, fhir/readmission"),
+    click.Option(["--panel"], default="", metavar="FILE", help="of an .h5ad file: the genes, a line each, with their other names"),
     FOLDER,
 )
 list_tables = command("list", list_known, FOLDER)

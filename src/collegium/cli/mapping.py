@@ -41,11 +41,11 @@ def drafted(screen: Screen, read: manifest.Study, name: str, out: str | None, fo
     """Print or write a draft."""
     from functools import partial
 
-    from collegium.data import formats, registry, suggest
+    from collegium.data import registry, sources, suggest
+    from collegium.data.place import place_of
 
-    path = Path(name) if Path(name).is_file() else Path(registry.find(settings.folder("site", folder), name).path)
-    load = partial(formats.load, path)
-    text = suggest.draft(suggest.sample(load, read), read, name)
+    place = place_of(Path(name)) if Path(name).is_file() else registry.find(settings.folder("site", folder), name).place
+    text = suggest.draft(suggest.sample(partial(sources.load, place), read), read, name)
     if out:
         if Path(out).exists() and not screen.yes:
             raise ConflictError(f"{out} exists", hint="choose another --out, or add --yes to write over it")

@@ -1,6 +1,6 @@
-"""A hospital's file as a study's table: CSV (any separator, gzip, BOM, Latin-1), Parquet, NDJSON and Excel give the same Table.
+"""A hospital's rows as a study's table: whatever `sources` opens, a CSV file or a database, gives the same Table.
 
-Only the study's columns are read, a batch at a time, so the memory needed is that of those columns and not of the file.
+Only the study's columns are read, a batch at a time, so the memory needed is that of those columns and not of the source.
 Missing is an empty field, or one of `MISSING` unless the manifest lists that text as a category. What cannot be read for
 certain is refused with its row number, never guessed: a decimal comma may be a thousands separator, "03/04" two dates.
 
@@ -27,7 +27,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collegium.data import formats
+from collegium.data import formats, sources
+from collegium.data.place import Place, place_of
 from collegium.errors import DataError
 from collegium.study.manifest import Study
 from collegium.study.schema import Variable
@@ -70,27 +71,27 @@ class Found(NamedTuple):
     suspects: Mapping[str, str] = {}  # columns that seem to name patients, and why it seems so
 
 
-def read(path: str | Path, study: Study, *, patient: str = "") -> Table:
-    """The study's columns of a file; `patient` is what this site calls the patient column. Raises `DataError`.
+def read(where: str | Path | Place, study: Study, *, patient: str = "") -> Table:
+    """The study's columns of a place; `patient` is what this site calls the patient column. Raises `DataError` and `LinkError`.
 
     Numbers are float64 with NaN where missing, categories text with "", a binary variable that lists its two texts is text and
-    otherwise 0, 1 or NaN. A variable with `required: false` that the file does not have is wholly missing.
+    otherwise 0, 1 or NaN. A variable with `required: false` that the place does not have is wholly missing.
     """
-    found, where = scan(path, study, patient=patient), Path(path).name
+    found, called = scan(where, study, patient=patient), place_of(where).label
     for name in found.absent:
         if name not in study.variables or study.variables[name].required:
             says, hint = lacking(name, study, found.header)
-            raise DataError(f"{where}: {f'column {name!r} ' if name in study.variables else ''}{says}", hint=hint)
+            raise DataError(f"{called}: {f'column {name!r} ' if name in study.variables else ''}{says}", hint=hint)
     for name, odd in found.odd.items():
         says = f"column {name!r} {oddity(odd, study.variables[name])}"
-        raise DataError(f"{where}: {says}", hint=way_out(odd))
+        raise DataError(f"{called}: {says}", hint=way_out(odd))
     return found.table
 
 
-def scan(path: str | Path, study: Study, *, patient: str = "") -> Found:
-    """Everything that can be told of a file without refusing it; a damaged file or a doubled column raises `DataError`."""
-    path = Path(path)
-    return gathered(partial(formats.load, path), study, path.name, patient=patient)
+def scan(where: str | Path | Place, study: Study, *, patient: str = "") -> Found:
+    """Everything that can be told of a place without refusing it; a damaged file or a doubled column raises `DataError`."""
+    place = place_of(where)
+    return sources.patiently(lambda: gathered(partial(sources.load, place), study, place.label, patient=patient))
 
 
 def gathered(load: Load, study: Study, where: str, *, patient: str = "") -> Found:

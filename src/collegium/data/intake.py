@@ -18,10 +18,11 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from collegium.data import files, formats, identifiers, mapping, objections, registry
+from collegium.data import files, identifiers, mapping, objections, registry, sources
 from collegium.data.files import Found, Load, Odd
 from collegium.data.mapped import mapped
 from collegium.data.mapping import Mapping as Rules
+from collegium.data.place import Place, place_of
 from collegium.study.manifest import Study
 
 
@@ -39,14 +40,18 @@ SAMPLE = 50_000  # rows that are looked at for names of patients
 
 def named(folder: Path, name: str, study: Study, terms: Terms = OPEN, *, rules: Rules | None = None) -> Found:
     """What a table of the site holds for a study, through these rules or the mapping of its name. Raises `DataError`, `NotFound`."""
-    source = registry.find(folder, name)
-    path, rules = Path(source.path), rules or mapping.of(folder, name)
-    return taken(partial(formats.load, path), study, path.name, patient=source.patient, rules=rules, terms=terms)
+    source, rules = registry.find(folder, name), rules or mapping.of(folder, name)
+    return file(source.place, study, patient=source.patient, rules=rules, terms=terms)
 
 
-def file(path: Path, study: Study, *, patient: str = "", rules: Rules | None = None, terms: Terms | None = None) -> Found:
-    """The same of a file; without terms, such as in a simulation, nobody asks whether its columns name patients. Raises `DataError`."""
-    return taken(partial(formats.load, path), study, path.name, patient=patient, rules=rules, terms=terms)
+def file(where: str | Path | Place, study: Study, *, patient: str = "", rules: Rules | None = None, terms: Terms | None = None) -> Found:
+    """The same of a file or another place. Without terms, as in a simulation, nobody asks whether columns name patients.
+
+    Raises `DataError` and `LinkError`.
+    """
+    place = place_of(where)
+    load = partial(sources.load, place)
+    return sources.patiently(lambda: taken(load, study, place.label, patient=patient, rules=rules, terms=terms))
 
 
 def taken(load: Load, study: Study, where: str, *, patient: str = "", rules: Rules | None = None, terms: Terms | None = OPEN) -> Found:

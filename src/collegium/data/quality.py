@@ -22,6 +22,7 @@ import numpy as np
 
 from collegium.data import files, units
 from collegium.data.files import Found, Odd
+from collegium.data.place import Place
 from collegium.errors import DataError
 from collegium.study.manifest import Study
 from collegium.study.schema import Variable
@@ -91,7 +92,7 @@ class Facts:
     unit: str = ""
 
 
-def check(source: Found | Table | str | Path, study: Study, *, patient: str = "") -> Report:
+def check(source: Found | Table | str | Path | Place, study: Study, *, patient: str = "") -> Report:
     """The report on a table, or on a file whose patient column may be called otherwise. A file that cannot be read: `DataError`."""
     if not isinstance(source, Found):
         source = files.parsed(source, study) if isinstance(source, Table) else files.scan(source, study, patient=patient)

@@ -1,7 +1,8 @@
 """The process that holds the patients' rows: one for each study, warm from its first task to its last.
 
-It has no key and uses no network. Tasks come in on a pipe and sums go out on a pipe; the agent, which has the keys, decides
-what is sent. An error's text stays here, in the log: only a code and a sentence without data go further.
+It has no key, and no network but to read a table of the hospital's own database. Tasks come in on a pipe and sums go out on
+a pipe; the agent, which has the keys, decides what is sent. An error's text stays here, in the log: only a code and a
+sentence without data go further.
 """
 
 import contextlib
@@ -44,6 +45,7 @@ SAYS = {
     "study": "this site's Collegium cannot run the study as written",
     "update": "the site's update did not have the form that the round asks for",
     "frame": "the state came damaged",
+    "link": "the site's database cannot be reached",
     "storage": "the site's disk is full or cannot be written",
     "failed": "the computation failed at the site",
 }
