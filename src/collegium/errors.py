@@ -11,7 +11,7 @@
   - NotAllowed                   a known person or site asked for what its role does not give
   - NotFound                     no study, run, site, model or file of that name
   - ConflictError                the thing is in another state than the request needs
-  - LinkError                    the other side cannot be reached; names the hop that failed
+  - LinkError                    the coordinator, or a hospital's database, cannot be reached; names what failed
   - StorageError                 the disk is full, read-only or damaged
 
 Each class has a stable `code` for machines and an `exit_code` for the command line.
@@ -89,7 +89,7 @@ class ConflictError(CollegiumError):
 
 
 class LinkError(CollegiumError):
-    """The coordinator cannot be reached; the message names the hop that failed."""
+    """The coordinator, or a hospital's own database, cannot be reached; the message names the hop that failed."""
 
     code, exit_code = "link", 4
 

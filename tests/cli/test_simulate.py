@@ -52,3 +52,25 @@ def test_what_is_wrong_is_said(folder: Path):
     assert "NAME=FILE" in speak("simulate", "study.yaml", "--site", "north.csv").err
     assert "give the hospitals' files" in speak("simulate", "study.yaml").err
     assert speak("simulate", "study.yaml", "--site", "north=nowhere.csv").code == 1
+
+
+def test_a_hospital_with_other_names_and_units_takes_part_through_its_mapping(folder: Path):
+    rows = (folder / "north.csv").read_text().splitlines()[1:]
+    other = [f"{float(row.split(',')[0]) * 12:.1f};{'ja' if row.endswith('1') else 'nein'}".replace(".", ",") for row in rows]
+    (folder / "nord.csv").write_text("\n".join(["Alter (Monate);krank", *other, "unbekannt;ja"]) + "\n", encoding="utf-8-sig")
+    (folder / "nord.yaml").write_text(
+        "decimal: ','\ncolumns:\n"
+        "  age: {from: Alter (Monate), unit: months}\n"
+        "  ill: {from: krank, values: {ja: 1, nein: 0}}\n"
+    )  # fmt: skip
+    (folder / "years.yaml").write_text(STUDY.replace("age: {kind: number}", "age: {kind: number, unit: years, low: 0, high: 120}"))
+    mapped = speak(
+        "simulate", "years.yaml", "--site", "nord=nord.csv", "--mapping", "nord=nord.yaml", "--site", "south=south.csv", "--json"
+    )
+    assert mapped.code == 0, mapped.err
+    plain = speak("simulate", "years.yaml", "--site", "nord=north.csv", "--site", "south=south.csv", "--json")
+    gains = [[line["name"] for line in one.document["data"]["sheet"]] for one in (mapped, plain)]
+    assert gains[0] == gains[1]
+    refused = speak("simulate", "years.yaml", "--site", "nord=nord.csv", "--site", "south=south.csv")
+    assert (refused.code, "column 'age': is not in the table" in refused.err) == (1, True)
+    assert "which is not among the sites" in speak("simulate", "years.yaml", "--site", "a=north.csv", "--mapping", "b=nord.yaml").err

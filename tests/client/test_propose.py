@@ -52,3 +52,11 @@ def test_dates_and_a_vocabulary_of_one_stay_out():
     assert all("seems to hold dates" in seen[name].note for name in ("day", "german", "clock"))
     assert "rarer" in seen["town"].note
     assert "2023" not in "".join(one.note for one in seen.values())
+
+
+def test_what_could_name_a_patient_is_kept_out_of_a_draft():
+    rows = Table({"zip": np.arange(10115.0, 10175), "city": np.array(["Leeds", "York", "Hull"] * 20), "age": np.linspace(20, 90, 60)})
+    found = look(rows)
+    assert found["zip"] == (None, "seems to hold postcodes of patients, by its name: kept out")
+    assert found["city"].variable is None
+    assert found["age"].variable is not None

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from collegium.data import files
+from collegium.data import files, formats
 from collegium.errors import DataError
 from collegium.study import manifest
 
@@ -148,7 +148,7 @@ def test_spaces_around_names_and_values_do_not_matter(tmp_path: Path):
 
 
 def test_batches_join_without_a_seam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(files.formats, "BLOCK", 4096)
+    monkeypatch.setattr(formats, "BLOCK", 4096)
     lines = [f"p{n},{n},{'FM'[n % 2]},{n % 2}" for n in range(2000)]
     table = files.read(csv(tmp_path, "patient_id,age,sex,readmitted\n" + "\n".join(lines)), STUDY)
     np.testing.assert_array_equal(table["age"], np.arange(2000))

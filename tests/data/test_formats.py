@@ -107,25 +107,6 @@ def test_quoted_names_in_json_are_only_names(tmp_path: Path):
     assert whole(path, odd) == {odd: ["5"]}
 
 
-def test_the_connection_can_reach_nothing_but_its_file(tmp_path: Path):
-    import duckdb
-
-    mine, other = file(tmp_path, b'{"a": 1}\n', "mine.ndjson"), file(tmp_path, b'{"a": 1}\n', "other.ndjson")
-    link = formats.closed_in(mine)
-    assert link.execute("select count(*) from read_json(?)", [str(mine)]).fetchone() == (1,)
-    for question in (
-        f"select * from read_json('{other}')",
-        f"copy (select 1) to '{tmp_path / 'out.csv'}'",
-        "install httpfs",
-        "load httpfs",
-        "select * from read_csv('https://example.org/x.csv')",
-        "set enable_external_access=true",
-        f"attach '{tmp_path / 'x.db'}'",
-    ):
-        with pytest.raises(duckdb.Error):
-            link.execute(question)
-
-
 def test_an_excel_row_shorter_than_the_header_has_missing_values(tmp_path: Path):
     import datetime
 

@@ -72,11 +72,21 @@ def test_fractions_where_per_cent_is_wanted():
 
 
 def test_infinity_names_its_column_and_no_value():
-    with pytest.raises(DataError, match="column 'age': holds infinite values in 2 rows"):
-        ready(table(age=np.array([np.inf, -np.inf] + [50.0] * 38)), STUDY)
+    with pytest.raises(DataError, match="column 'age': holds infinite values in 3 rows"):
+        ready(table(age=np.array([np.inf, -np.inf, np.inf] + [50.0] * 37)), STUDY)
     free = study(age={"kind": "number"})
-    with pytest.raises(DataError, match=r"column 'age': holds values beyond 6.9e\+10 in 1 rows"):
-        ready(table(age=np.array([1e30] + [50.0] * 39)), free)
+    with pytest.raises(DataError, match=r"column 'age': holds values beyond 6.9e\+10 in 4 rows"):
+        ready(table(age=np.array([1e30] * 4 + [50.0] * 36)), free)
+
+
+def test_a_bad_record_is_counted_and_stops_nothing():
+    given = table(age=np.array([np.inf, -np.inf] + [50.0, 60] * 19))
+    clean, report = cleaned(given, STUDY)
+    assert (line(report, "age").light, report.light, report.missing["age"]) == ("amber", "amber", 2 / 40)
+    assert np.isnan(clean["age"]).sum() == 2
+    clean, report = cleaned(table(age=np.array(["61", "old"] + ["62", "63"] * 19)), STUDY)
+    assert line(report, "age").says == "holds text in 1 rows, first in row 2; wanted a number of years; these count as missing"
+    assert np.isnan(clean["age"]).sum() == 1
 
 
 def test_unknown_categories_become_missing_and_mostly_unknown_stops():
@@ -111,8 +121,8 @@ def test_an_absent_column():
 
 
 def test_text_where_numbers_are_wanted():
-    with pytest.raises(DataError, match="column 'age': holds text in 1 rows, first in row 2"):
-        ready(table(age=np.array(["61", "old"] + ["62", "63"] * 19)), STUDY)
+    with pytest.raises(DataError, match="column 'age': holds text in 3 rows, first in row 2"):
+        ready(table(age=np.array(["61", "old", "older", "oldest"] + ["62", "63"] * 18)), STUDY)
     with pytest.raises(DataError, match="decimal comma in 40 rows"):
         ready(table(age=np.array(["61,5"] * 40)), STUDY)
     clean = ready(table(age=np.array(["61", "NA"] + ["62.5", ""] * 19, object)), STUDY)

@@ -1,9 +1,12 @@
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from collegium.data import registry
+from collegium.data.place import Place
 from collegium.errors import ConflictError, DataError, NotFound, StorageError
 from collegium.study import manifest
 
@@ -38,7 +41,7 @@ def test_what_cannot_be_added(tmp_path: Path, stays: Path):
     registry.add(tmp_path, "stays", stays)
     other = tmp_path / "other.csv"
     other.write_text("a\n1\n")
-    with pytest.raises(ConflictError, match="'stays' names another file"):
+    with pytest.raises(ConflictError, match="'stays' names another place"):
         registry.add(tmp_path, "stays", other)
 
 
@@ -62,3 +65,32 @@ def test_the_list_holds_no_data(tmp_path: Path, stays: Path):
     registry.add(tmp_path, "stays", stays, patient="mrn")
     document = json.loads((tmp_path / registry.FILE).read_text())
     assert document == {"version": 1, "tables": {"stays": {"path": str(stays), "patient": "mrn"}}}
+
+
+def test_a_place_is_kept_with_its_options_and_without_a_password(tmp_path: Path, stays: Path, monkeypatch: pytest.MonkeyPatch):
+    with closing(sqlite3.connect(tmp_path / "clinic.sqlite")) as made:
+        made.execute("create table t (mrn text, age integer, sex text, readmitted integer)")
+        made.execute("insert into t values ('7', 70, 'F', 1)")
+        made.commit()
+    monkeypatch.chdir(tmp_path)
+    registry.add(tmp_path, "stays", Place("clinic.sqlite", query="select * from t"), patient="mrn")
+    kept = json.loads((tmp_path / registry.FILE).read_text())["tables"]["stays"]
+    assert kept == {"path": str(tmp_path / "clinic.sqlite"), "query": "select * from t", "patient": "mrn"}
+    source = registry.find(tmp_path, "stays")
+    assert source.place == Place(str(tmp_path / "clinic.sqlite"), query="select * from t")
+    assert source.read(manifest.read(manifest.EXAMPLE))["age"].tolist() == [70]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"table": "t"}, "stays.csv is no database, so --table says nothing of it"),
+        ({"password_file": "/x"}, "so --password-file says nothing of it"),
+        ({"panel": "/x"}, "is no .h5ad file, so --panel says nothing of it"),
+        ({"view": "omop/none"}, "there is no view 'omop/none'"),
+    ],
+)
+def test_options_that_say_nothing_of_a_place_are_refused(tmp_path: Path, stays: Path, options: dict[str, str], says: str):
+    with pytest.raises(DataError, match=says):
+        registry.add(tmp_path, "stays", Place(str(stays), **options))
+    assert registry.listed(tmp_path) == []

@@ -27,10 +27,10 @@ def test_everything_that_matters_is_there(home):
     assert (facts["title"], facts["state"], facts["received"]) == ("Thirty-day readmission", "waiting", NOW)
     assert facts["fingerprint"] == words(STUDY)
     assert facts["lead"] == {"name": "", "key": LEAD.public, "fingerprint": words(identity.fingerprint(LEAD.public))}
-    uses = {one["name"]: (one["use"], one["unit"]) for one in facts["columns"]}
+    uses = {one["name"]: (one["use"], one["unit"] or one["allowed"]) for one in facts["columns"]}
     assert uses["age"] == ("input", "years")
     assert uses["sex"] == ("input", "F, M")
-    assert uses["readmitted"] == ("outcome", "")
+    assert uses["readmitted"] == ("outcome", "0 or 1")
     assert uses["patient_id"] == ("tells patients apart; is not sent", "")
     assert [one["step"] for one in facts["leaves"]] == ["Prepare the variables", "Fit the model", "Compare and test"]
     fit = facts["leaves"][1]

@@ -97,3 +97,34 @@ def test_a_slip_in_the_policy_is_named_with_its_line(tmp_path, rules, words, hin
         policy.load(tmp_path / "policy.yaml")
     assert words in str(caught.value)
     assert hint in caught.value.hint
+
+
+def test_a_waiver_is_written_between_the_lines_and_the_rest_stays(tmp_path):
+    path = tmp_path / "policy.yaml"
+    path.write_text(RULES.replace("  stays:", "  stays:   # the ward system") + "  # the end\n")
+    policy.waive(path, "stays", "plz 3", "three digits: nobody")
+    policy.waive(path, "stays", "note", 'he said "yes"')
+    assert dict(policy.load(path).tables["stays"].waived) == {"plz 3": "three digits: nobody", "note": 'he said "yes"'}
+    assert policy.terms(policy.load(path), "stays") == (None, "", frozenset({"plz 3", "note"}))
+    kept = [line for line in path.read_text().splitlines() if "waived" not in line and "plz" not in line and "note" not in line]
+    assert kept == (RULES.replace("  stays:", "  stays:   # the ward system") + "  # the end\n").splitlines()
+
+
+def test_a_policy_in_another_form_is_left_to_a_person(tmp_path):
+    path = tmp_path / "policy.yaml"
+    for rules in ("tables: {stays: {columns: [age]}}\n", "tables:\n  stays: {columns: [age]}\n", "level: 1\n"):
+        path.write_text(rules)
+        with pytest.raises(ConfigError) as caught:
+            policy.waive(path, "stays", "plz", "no one")
+        assert caught.value.hint == 'add to policy.yaml under tables: stays: waived: {"plz": "no one"}'
+        assert path.read_text() == rules
+
+
+def test_objections_are_a_file_beside_the_policy_or_a_column(tmp_path):
+    path = tmp_path / "policy.yaml"
+    path.write_text("objections: no.txt\n" + RULES + "    objected: opt_out\n")
+    assert policy.terms(policy.load(path), "stays") == (tmp_path / "no.txt", "opt_out", frozenset())
+    assert policy.terms(policy.load(path), "labs") == (tmp_path / "no.txt", "", frozenset())
+    path.write_text("objections: [a]\n")
+    with pytest.raises(ConfigError, match=r"line 1: objections is .* wanted a text"):
+        policy.load(path)

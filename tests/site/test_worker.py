@@ -24,7 +24,7 @@ from collegium.privacy import masks, ring
 from collegium.privacy.masks import Mask
 from collegium.site.frames import INLINE
 from collegium.site.pipe import Worker, WorkerDied, environment
-from collegium.site.worker import Bench, failure, masked, shown, spooled
+from collegium.site.worker import Bench, failure, masked, ready, shown, spooled
 from collegium.study import manifest, plan
 from collegium.table import Table
 from tests.site.federation import STUDY, rows_of, until
@@ -221,3 +221,53 @@ def test_blocks_of_any_length_are_masked_as_the_whole(kinds):
     plain = b"".join(piece.tobytes() for piece in ring.encode(update, layout))
     assert b"".join(piece.tobytes() for piece in masked(ring.encode(update, layout), layout, LAID)) == covered(plain, layout)
     assert b"".join(piece.tobytes() for piece in masked(ring.encode(update, layout), layout, ())) == plain
+
+
+MAPPING = """
+dates: DD.MM.YYYY
+columns:
+  patient_id: {from: mrn}
+  age: {from: born, until: came}
+  sex: {from: geschlecht, values: {W: F}}
+  readmitted: {from: wieder}
+"""
+
+
+@pytest.fixture
+def ward(tmp_path):
+    """A table with other names, its mapping, and the policy of a hospital where some objected."""
+    rows = [f"m{k};0{k % 9 + 1}.02.{1930 + k % 60};05.06.2020;{'WM'[k % 2]};{k % 2};{'x' if k == 5 else ''}" for k in range(60)]
+    (tmp_path / "ward.csv").write_text("\n".join(["mrn;born;came;geschlecht;wieder;objected", *rows]) + "\n")
+    registry.add(tmp_path, "ward", tmp_path / "ward.csv")
+    (tmp_path / "mappings").mkdir()
+    (tmp_path / "mappings" / "ward.yaml").write_text(MAPPING)
+    (tmp_path / "policy.yaml").write_text("objections: no.txt\ntables:\n  ward:\n    columns: '*'\n    objected: objected\n")
+    (tmp_path / "no.txt").write_text("m7\n")
+    return tmp_path
+
+
+def test_the_worker_reads_through_the_mapping_and_without_those_who_objected(ward):
+    study = manifest.read(manifest.EXAMPLE)
+    table = ready(study, ward, "ward")
+    assert len(table) == 58
+    assert not {"m5", "m7"} & set(table.patient.tolist())
+    assert table["age"][0] == 90.0
+    assert set(table["sex"].tolist()) == {"F", "M"}
+
+
+def test_the_worker_reads_nothing_without_the_list_of_those_who_objected(ward):
+    (ward / "no.txt").unlink()
+    with pytest.raises(DataError, match=r"who objected, no\.txt, cannot be read"):
+        ready(manifest.read(manifest.EXAMPLE), ward, "ward")
+
+
+def test_the_worker_reads_no_column_that_names_patients_until_it_is_waived(ward):
+    study = manifest.read(manifest.EXAMPLE.replace("  readmitted:", "  who: {kind: category}\n  readmitted:"))
+    path = ward / "mappings" / "ward.yaml"
+    path.write_text(MAPPING + "  who: {from: born}\n")
+    with pytest.raises(DataError, match="table 'ward': column 'who': seems to hold") as caught:
+        ready(study, ward, "ward")
+    assert "1931" not in str(caught.value)
+    policy = ward / "policy.yaml"
+    policy.write_text(policy.read_text() + "    waived: {born: made up}\n")
+    assert len(ready(study, ward, "ward")) == 58

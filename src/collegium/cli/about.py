@@ -67,7 +67,7 @@ def welcome(screen: Screen) -> None:
         ]
     if "site" in found:
         steps += [
-            ("collegium data add NAME FILE", "make a table known"),
+            ("collegium data add NAME PLACE", "make a table known"),
             ("collegium invite list", "see which studies ask for this hospital"),
             ("collegium site serve", "run the agent"),
             ("collegium site doctor", "check the way"),

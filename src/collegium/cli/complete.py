@@ -89,7 +89,7 @@ def tables(ctx: click.Context, word: str) -> Found:
     """The tables of the site in the folder that is given, or that was joined last."""
     from collegium.data import registry  # local: the base install has no table readers
 
-    return [CompletionItem(one.name, help=one.path) for one in registry.listed(settings.folder("site", ctx.params.get("folder")))]
+    return [CompletionItem(one.name, help=one.place.path) for one in registry.listed(settings.folder("site", ctx.params.get("folder")))]
 
 
 def folders(kind: str) -> Look:
@@ -106,5 +106,5 @@ def folders(kind: str) -> Look:
 
 RUNS, STUDIES, SITES = offering(runs), offering(studies), offering(sites)
 MANIFESTS = offering(manifests, studies, otherwise="file")
-TABLES, TABLES_OR_FILES = offering(tables), offering(tables, otherwise="file")
+TABLES, TABLES_OR_FILES, PATHS = offering(tables), offering(tables, otherwise="file"), offering(otherwise="file")
 COORDINATORS, SITE_FOLDERS = (offering(folders(kind), otherwise="dir") for kind in MARKS)

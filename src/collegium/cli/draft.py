@@ -36,14 +36,18 @@ def checked(screen: Screen, study: str) -> None:
     plan = [(stage.name, stage.rounds) for stage in stages(read)]
     facts = draft.said(read)
     data = {"study": manifest.digest(read), "stages": [{"name": name, "rounds": rounds} for name, rounds in plan], **facts}
-    reads = [(name, v.kind, v.unit or ", ".join(v.categories[:6]), v.meaning) for name, v in read.variables.items()]
+    reads = [(name, v.kind, v.unit, v.allowed, v.code, v.meaning) for name, v in read.variables.items()]
     course = "; ".join(f"{name}, at most {rounds} round{'s' * (rounds > 1)}" for name, rounds in plan)
     parts = [
         f"{read.title}\n{read.purpose}",
         columns(facts.items()),
-        columns(reads, ("variable", "kind", "unit or categories", "meaning")),
+        columns(reads, ("variable", "kind", "unit", "allowed", "code", "meaning")),
         f"Course: {course}\nDigest: {data['study']}\nIn words: {words(data['study'])}\nIt can be run as written.",
     ]
+    from collegium.data import units  # local: as above
+
+    if strange := sorted({v.unit for v in read.variables.values() if v.unit and not units.known(v.unit)}):
+        screen.note(f"no hospital's unit can be converted to {', '.join(map(repr, strange))}: write it as UCUM does, if it is a unit")
     screen.show(data, "\n\n".join(parts))
 
 

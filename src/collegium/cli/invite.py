@@ -72,13 +72,24 @@ def told(screen: Screen, facts: Mapping[str, Any], study: Mapping[str, Any], arr
         ("state", state), ("came", facts["received"]), ("lead", f"{lead['name'] or 'not named'}; key {lead['fingerprint']}"),
         *((name, value) for name, value in study.items() if name != "title"),
     ]  # fmt: skip
-    reads = [(c["name"], c["use"], c["kind"], c["unit"], c["meaning"]) for c in facts["columns"]]
+    reads = [
+        (
+            c["name"],
+            c["use"] if c["required"] else f"{c['use']}, may be absent",
+            c["kind"],
+            c["unit"],
+            c["allowed"],
+            c["code"],
+            c["meaning"],
+        )
+        for c in facts["columns"]
+    ]
     sent = [(s["step"], many(s["numbers"]), many(s["rounds"]), many(s["bytes"]), s["holds"]) for s in facts["leaves"]]
     who = [(p["site"], p["fingerprint"], "this hospital" if p["here"] else p["verified"] or "no") for p in facts["participants"]]
     parts = [
         f"{facts['title']}\n{facts['purpose']}", columns(head),
         f"Reads of the table {facts['policy']['table'] or '(none is open to it)'}:\n"
-        + screen.table(reads, ("column", "use", "kind", "unit or categories", "meaning")),
+        + screen.table(reads, ("column", "use", "kind", "unit", "allowed", "code", "meaning")),
         "Leaves this hospital, at most:\n" + screen.table(sent, ("step", "numbers a round", "rounds", "bytes in all", "what they are"))
         + "\nNever: rows, names, dates, images.",
         *([every(screen, facts)] if arrays else ["Every array with its shape and bits: add --arrays."]),

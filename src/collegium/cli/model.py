@@ -38,16 +38,21 @@ def shown(screen: Screen, folder: str) -> None:
     screen.show(dict(model.card), card.markdown(model.card))
 
 
-def used(screen: Screen, folder: str, data: str, patient: str, out: str | None) -> None:
+def used(screen: Screen, folder: str, data: str, mapping: str | None, patient: str, out: str | None) -> None:
     """Estimate for every row of a file; nothing is sent.
 
-    FOLDER holds the model. The file needs the model's inputs under the study's names and in its units, and no outcome. A note
-    beside a row says in what it is unlike the patients the model learned from.
+    FOLDER holds the model. The file needs the model's inputs under the study's names and in its units, or a mapping that leads
+    to them, and no outcome. A note beside a row says in what it is unlike the patients the model learned from.
     """
     from collegium.models import kept, predict
 
     kept.complete(Path(folder))
-    found = predict.use(folder, data, patient=patient)
+    rules = None
+    if mapping:
+        from collegium.data.mapping import load  # local: a file without one needs no reader of mappings
+
+        rules = load(Path(mapping))
+    found = predict.use(folder, data, patient=patient, rules=rules)
     if out:
         predict.write(out, found.columns)
         screen.show({"file": out, "noted": found.noted}, f"estimates written to {out}; {found.noted} rows have a note")
@@ -95,6 +100,7 @@ use = command(
     used,
     click.Argument(["folder"], type=FOLDER),
     click.Option(["--data"], type=FILE, required=True, help="the file with the patients"),
+    click.Option(["--mapping"], metavar="FILE", type=FILE, help="how the columns of the file become the model's inputs"),
     click.Option(["--patient"], default="", metavar="COLUMN", help="what this file calls the column that names the patient"),
     click.Option(["--out"], metavar="FILE", type=click.Path(), help="write all estimates as CSV"),
 )

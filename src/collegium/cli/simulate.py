@@ -22,6 +22,7 @@ def simulated(
     screen: Screen,
     study: str,
     site: tuple[str, ...],
+    mapping: tuple[str, ...],
     data: str | None,
     by: str | None,
     seed: int | None,
@@ -34,19 +35,21 @@ def simulated(
 ) -> None:
     """Run a study over local files, as if each were a hospital, and print the comparison sheet.
 
-    STUDY is a manifest. Give each hospital's file as --site NAME=FILE, or one file that holds all of them as --data FILE
+    STUDY is a manifest. Give each hospital's file as --site NAME=FILE, with --mapping NAME=FILE where its columns have other names
+    or units, or one file that holds all of them as --data FILE
     --by COLUMN. In a simulation every site's own line is known, and also what pooling all rows would have reached (--no-pooled
     leaves that out). A real federation shows a site's line only where that site publishes it, and can never show the other.
     """
     read = manifest.read(Path(study).read_text())
     sites = chosen(read, site, data, by)
+    rules = pairs("--mapping", mapping)
     start = read.seed if seed is None else seed
     found = []
     for number in range(repeat):
         if repeat > 1:
             screen.note(f"seed {start + number} ({number + 1} of {repeat})")
         watch = partial(tell, screen)
-        found.append(run(read, sites, pooled=pooled, secure=secure, seed=start + number, first=first, watch=watch))
+        found.append(run(read, sites, mappings=rules, pooled=pooled, secure=secure, seed=start + number, first=first, watch=watch))
     if save:
         found[-1].save(save)
         screen.note(f"model saved in {save}")
@@ -76,13 +79,18 @@ def tell(screen: Screen, now: Run, stage: Stage) -> None:
 def chosen(study: Study, site: tuple[str, ...], data: str | None, by: str | None) -> dict[str, Any]:
     """The sites' files, or one file's rows by the column that names the site. Raises `StudyError`."""
     if site and not (data or by):
-        pairs = [text.partition("=") for text in site]
-        if wrong := [name for name, sign, path in pairs if not (name and sign and path)]:
-            raise StudyError(f"--site wants NAME=FILE, found {wrong[0]!r}")
-        return {name: Path(path) for name, _, path in pairs}
+        return dict(pairs("--site", site))
     if not (data and by) or site:
         raise StudyError("give the hospitals' files as --site NAME=FILE, or one file as --data FILE --by COLUMN")
     return split(study, Path(data), by)
+
+
+def pairs(option: str, given: tuple[str, ...]) -> dict[str, Path]:
+    """Files by the hospital's name, from NAME=FILE. Raises `StudyError`."""
+    found = [text.partition("=") for text in given]
+    if wrong := [name for name, sign, path in found if not (name and sign and path)]:
+        raise StudyError(f"{option} wants NAME=FILE, found {wrong[0]!r}")
+    return {name: Path(path) for name, _, path in found}
 
 
 def split(study: Study, path: Path, by: str) -> dict[str, Any]:
@@ -104,6 +112,7 @@ simulate = command(
     simulated,
     click.Argument(["study"], type=FILE),
     click.Option(["--site"], multiple=True, metavar="NAME=FILE", help="a hospital and its file; once for each"),
+    click.Option(["--mapping"], multiple=True, metavar="NAME=FILE", help="a hospital's mapping of its columns; once for each that has one"),
     click.Option(["--data"], type=FILE, help="one file that holds all hospitals' rows"),
     click.Option(["--by"], metavar="COLUMN", help="the column of --data that names the hospital"),
     click.Option(["--seed"], type=click.IntRange(0), help="in place of the study's own seed"),

@@ -31,7 +31,7 @@ def joined(screen: Screen, code: str, folder: str, name: str, proxy: str, ca_fil
     if found.opened_by:
         screen.note(f"note: {found.opened_by} opens TLS on the way; signatures protect what is sent")
     steps = (
-        f"Next: name a table (collegium data add NAME FILE), say in {path / 'policy.yaml'} what studies may do, let the data steward\n"
+        f"Next: name a table (collegium data add NAME PLACE), say in {path / 'policy.yaml'} what studies may do, let the data steward\n"
         "make a key (collegium site steward init), then: collegium site serve"
     )
     screen.show({**found._asdict(), "folder": str(path)}, f"{found.site} has joined {found.federation} at {found.url}.\n{steps}")

@@ -52,6 +52,7 @@ DATA = Branch(
     {
         "add": Twig(f"{CLI}.data:add", "Make a file known to the agent under a name."),
         "list": Twig(f"{CLI}.data:list_tables", "The tables that the agent knows."),
+        "map": Twig(f"{CLI}.mapping:map_table", "Draft the mapping of a table's columns, or try the one it has."),
         "check": Twig(f"{CLI}.data:check", "Hold a table against a study: what fits, what to mend."),
         "remove": Twig(f"{CLI}.data:remove", "Forget a table; the file stays."),
     },
@@ -62,6 +63,7 @@ STUDY = Branch(
     {
         "new": Twig(f"{CLI}.draft:new", "Draft a manifest, from a template or from a file's columns."),
         "check": Twig(f"{CLI}.draft:check", "Read a manifest as a hospital would, and say what it asks for."),
+        "dictionary": Twig(f"{CLI}.dictionary:export", "A study's variables as a data dictionary, an empty table, or for REDCap."),
         "list": Twig(f"{CLI}.study:list_studies", "The studies at the coordinator."),
         "show": Twig(f"{CLI}.study:show", "One study: its manifest, its digest, its runs."),
         "start": Twig(f"{CLI}.study:start", "Submit a manifest, or name a study, and start a run."),

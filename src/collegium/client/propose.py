@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from collegium.data import identifiers
 from collegium.errors import StudyError
 from collegium.study import manifest
 from collegium.study.manifest import Study
@@ -26,6 +27,7 @@ from collegium.table import Table
 
 FEWEST = 10  # rows behind a category that a manifest may name
 MANY = 50  # categories beyond which a text column is a name or free text rather than a category
+LOOKED_AT = 50_000  # rows that are looked at for names of patients
 CODES = 12  # whole numbers with at most so many different values may be codes
 DATE = re.compile(r"^\d{4}-\d{1,2}-\d{1,2}([T ].*)?$|^\d{1,2}[./-]\d{1,2}[./-](\d{4}|\d{2})([T ].*)?$|^\d{4}/\d{1,2}/\d{1,2}([T ].*)?$")
 PATIENT = re.compile(r"(?i)^(patient|person|subject|encounter)([ _.-]?(id|nr|nbr|no|number|key))?$|^case[ _.-]?(id|nr|no)$|^(id|mrn)$")
@@ -49,7 +51,10 @@ def seen(values: np.ndarray, name: str, outcome: bool) -> Seen:
     """What one column seems to be."""
     if PATIENT.search(name) and not outcome:
         return Seen(None, "seems to name the patients: kept out")
-    return numeric(values, outcome) if values.dtype.kind in "fiub" else worded(values, outcome)
+    found = numeric(values, outcome) if values.dtype.kind in "fiub" else worded(values, outcome)
+    if found.variable and not outcome and values.ndim == 1 and (met := identifiers.look(name, values[:LOOKED_AT].tolist())):
+        return Seen(None, f"seems to hold {met.kind} of patients, {met.why}: kept out")
+    return found
 
 
 def numeric(values: np.ndarray, outcome: bool) -> Seen:

@@ -15,6 +15,7 @@
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from collegium import tree as T
@@ -33,6 +34,7 @@ from collegium.study.plan import rows, stages
 from collegium.study.schema import HeldOut
 from collegium.table import Table
 
+NONE: Mapping[str, str] = MappingProxyType({})
 JUDGES = HeldOut(test=2, validation=0)  # tenths of the patients
 
 
@@ -48,6 +50,7 @@ def simulate(
     *,
     y: str = "",
     patient: str = "",
+    mappings: "Mapping[str, str | os.PathLike[str]]" = NONE,
     pooled: bool = True,
     secure: bool = False,
     seed: int | None = None,
@@ -56,7 +59,8 @@ def simulate(
 ) -> Results:
     """Run a study, or what an estimator would fit to the outcome `y`, over the sites' tables.
 
-    `sites` maps a site's name to a dict of columns, a data frame, a `Table` or a path. The results hold every site's own
+    `sites` maps a site's name to a dict of columns, a data frame, a `Table` or a path; `mappings` names the file that says what
+    the columns of a site's path are called and measured in there. The results hold every site's own
     line and, with `pooled`, what one site holding all rows would have reached; neither exists in a real federation unless
     the sites publish it. Without held-out patients there is nothing to compare: of an estimator that holds nobody out, two
     tenths are held out here. `seed` replaces the study's; `first` is a model's folder, or a
@@ -71,7 +75,9 @@ def simulate(
     if not isinstance(chosen, Study):
         drawn, sites = drafted(chosen, sites, y, patient)
         chosen = judged(drawn)
-    tables = {name: rows_of(name, source, chosen, patient or chosen.patient) for name, source in sites.items()}
+    if strange := sorted(set(mappings) - set(sites)):
+        raise DataError(f"a mapping is given for {strange[0]!r}, which is not among the sites {', '.join(sites)}")
+    tables = {name: rows_of(name, source, chosen, patient or chosen.patient, mappings.get(name, "")) for name, source in sites.items()}
     if seed is not None:
         chosen = chosen.model_copy(update={"seed": seed})
     brought = starts.first(first, chosen) if first else None
@@ -114,16 +120,19 @@ def reading(study: "Study | Estimator | Mapping[str, Any] | str | os.PathLike[st
     return manifest.read(study) if isinstance(study, Mapping | str) else study
 
 
-def rows_of(name: str, source: Any, study: Study, patient: str) -> Table:
-    """A site's table, checked and read as the site itself would, by `data.files` and `data.quality`."""
+def rows_of(name: str, source: Any, study: Study, patient: str, mapping: "str | os.PathLike[str]" = "") -> Table:
+    """A site's table, checked and read as the site itself would, through its mapping if it is a file that has one."""
     from collegium import recipes  # local: whoever only asks for help waits for neither connectors nor recipes
-    from collegium.data import files, quality
+    from collegium.data import files, intake, quality
+    from collegium.data.mapping import load
 
-    file = isinstance(source, str | os.PathLike)
-    found = files.read(Path(source), study, patient=patient) if file else table(source, patient=patient, name=f"site {name!r}")
     try:
-        found, _ = recipes.clean(study, found)
-        return quality.ready(found, study)
+        if isinstance(source, str | os.PathLike):
+            found = intake.file(Path(source), study, patient=patient, rules=load(Path(mapping)) if mapping else None)
+        else:
+            found = files.parsed(table(source, patient=patient, name=f"site {name!r}"), study)
+        rows, left = recipes.cleaned(study, found.table)
+        return quality.passed(found._replace(table=rows, left_out=left), study)[0]
     except DataError as e:
         raise DataError(f"site {name!r}: {e}", hint=e.hint) from None
 

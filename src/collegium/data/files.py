@@ -1,6 +1,6 @@
-"""A hospital's file as a study's table: CSV (any separator, gzip, BOM, Latin-1), Parquet, NDJSON and Excel give the same Table.
+"""A hospital's rows as a study's table: whatever `sources` opens, a CSV file or a database, gives the same Table.
 
-Only the study's columns are read, a batch at a time, so the memory needed is that of those columns and not of the file.
+Only the study's columns are read, a batch at a time, so the memory needed is that of those columns and not of the source.
 Missing is an empty field, or one of `MISSING` unless the manifest lists that text as a category. What cannot be read for
 certain is refused with its row number, never guessed: a decimal comma may be a thousands separator, "03/04" two dates.
 
@@ -19,14 +19,16 @@ import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collegium.data import formats
+from collegium.data import formats, sources
+from collegium.data.place import Place, place_of
 from collegium.errors import DataError
 from collegium.study.manifest import Study
 from collegium.study.schema import Variable
@@ -38,6 +40,7 @@ INFINITE = r"^[+-]?[Ii]nf(inity)?$"
 COMMA = r"^[+-]?(\d{1,3}([. ']\d{3})+|\d+),\d+$"
 DATE = r"^(\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./]\d{1,2}[./]\d{2,4})([T ].*)?$"
 YES_NO = {"0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0, "no": 0.0, "yes": 1.0, "f": 0.0, "t": 1.0, "n": 0.0, "y": 1.0}
+Load: TypeAlias = Callable[[Sequence[str]], tuple[tuple[str, ...], formats.Batches]]  # a table: its header, and columns by name
 WHOLE = re.compile(r"^(-?\d+)\.0$")  # how a whole number is written by software that keeps a column with gaps as decimals
 
 
@@ -48,6 +51,13 @@ class Odd(NamedTuple):
     dates: int = 0
     other: int = 0
     row: int = 0
+    undated: int = 0  # texts that should be dates, where a mapping makes a time of two
+    order: int = 0  # times that would end before they begin
+
+    @property
+    def total(self) -> int:
+        """How many in all."""
+        return self.commas + self.dates + self.other + self.undated + self.order
 
 
 class Found(NamedTuple):
@@ -57,37 +67,44 @@ class Found(NamedTuple):
     header: tuple[str, ...]
     absent: tuple[str, ...]
     odd: Mapping[str, Odd]
+    left_out: Mapping[str, int] = {}  # rows that were never taken in, by reason
+    suspects: Mapping[str, str] = {}  # columns that seem to name patients, and why it seems so
 
 
-def read(path: str | Path, study: Study, *, patient: str = "") -> Table:
-    """The study's columns of a file; `patient` is what this site calls the patient column. Raises `DataError`.
+def read(where: str | Path | Place, study: Study, *, patient: str = "") -> Table:
+    """The study's columns of a place; `patient` is what this site calls the patient column. Raises `DataError` and `LinkError`.
 
     Numbers are float64 with NaN where missing, categories text with "", a binary variable that lists its two texts is text and
-    otherwise 0, 1 or NaN. A variable with `required: false` that the file does not have is wholly missing.
+    otherwise 0, 1 or NaN. A variable with `required: false` that the place does not have is wholly missing.
     """
-    found, where = scan(path, study, patient=patient), Path(path).name
+    found, called = scan(where, study, patient=patient), place_of(where).label
     for name in found.absent:
         if name not in study.variables or study.variables[name].required:
             says, hint = lacking(name, study, found.header)
-            raise DataError(f"{where}: {f'column {name!r} ' if name in study.variables else ''}{says}", hint=hint)
+            raise DataError(f"{called}: {f'column {name!r} ' if name in study.variables else ''}{says}", hint=hint)
     for name, odd in found.odd.items():
         says = f"column {name!r} {oddity(odd, study.variables[name])}"
-        raise DataError(f"{where}: {says}", hint=way_out(odd))
+        raise DataError(f"{called}: {says}", hint=way_out(odd))
     return found.table
 
 
-def scan(path: str | Path, study: Study, *, patient: str = "") -> Found:
-    """Everything that can be told of a file without refusing it; a damaged file or a doubled column raises `DataError`."""
-    path = Path(path)
+def scan(where: str | Path | Place, study: Study, *, patient: str = "") -> Found:
+    """Everything that can be told of a place without refusing it; a damaged file or a doubled column raises `DataError`."""
+    place = place_of(where)
+    return sources.patiently(lambda: gathered(partial(sources.load, place), study, place.label, patient=patient))
+
+
+def gathered(load: Load, study: Study, where: str, *, patient: str = "") -> Found:
+    """The same of whatever gives a header, and batches of the columns asked for; `where` is its name in errors."""
     columns: dict[str, Column] = {name: reader(v.kind, v.categories) for name, v in study.variables.items()}
     if study.holding.column:
         columns.setdefault(study.holding.column, Column(text, ("test", "validation")))
     who, called = Column(text, ()), patient or study.patient
-    header, batches = formats.load(path, [*columns, *([called] if called else [])])
+    header, batches = load([*columns, *([called] if called else [])])
     for batch in batches:
         for name, values in batch.items():
             if pa.types.is_nested(values.type) or pa.types.is_binary(values.type):
-                found = f"{path.name}: column {name!r} holds {values.type}"
+                found = f"{where}: column {name!r} holds {values.type}"
                 raise DataError(f"{found}; wanted one number or text a row", hint="write it out as columns of their own")
             if name in columns:
                 columns[name].add(values)
@@ -232,6 +249,12 @@ def written(values: Any) -> Any:
     return pc.cast(values, pa.string())
 
 
+def texts(values: Any) -> Any:
+    """A batch as an Arrow array of text, whatever type it had; whole numbers without the .0 of software that keeps them as decimals."""
+    values = plain(values)
+    return pc.replace_substring_regex(pc.cast(values if is_text(values.type) else written(values), pa.string()), r"^(-?\d+)\.0$", r"\1")
+
+
 def tidy(word: str, known: Sequence[str]) -> str:
     """A category's text as the study means it."""
     word = word.strip()
@@ -248,6 +271,9 @@ def count(wrong: Any, pattern: str) -> int:
 def oddity(odd: Odd, variable: Variable) -> str:
     """What stands in a column of numbers and is none, in words."""
     wanted = f"a number{f' of {variable.unit}' if variable.unit else ''}" if variable.kind == "number" else "0 or 1"
+    if odd.undated or odd.order:
+        says = f"two dates give no time in {odd.undated} rows" if odd.undated else f"its time ends before it begins in {odd.order} rows"
+        return f"is made of dates: {says}, first in row {odd.row}"
     if odd.commas:
         found = f"numbers with a decimal comma in {odd.commas} rows"
     elif odd.dates:
@@ -259,10 +285,16 @@ def oddity(odd: Odd, variable: Variable) -> str:
 
 def way_out(odd: Odd) -> str:
     """What to do about it."""
+    if odd.undated:
+        return "name every style that the column has in `dates` of the mapping, such as [DD.MM.YYYY, DD.MM.YY]; ISO dates need none"
+    if odd.order:
+        return "see whether `from` and `until` of the mapping are the right way round, and the dates of these rows"
     if odd.commas:
-        return "export with a decimal point and without thousands separators: 1,234 could be either"
+        return (
+            "say so in the table's mapping (decimal: ','), or export with a decimal point and no thousands separators: 1,234 could be both"
+        )
     if odd.dates:
-        return "compute the number when exporting, such as age at admission from the date of birth"
+        return "make it a number in the table's mapping, such as age from the date of birth: {from: born, until: admitted}"
     return f"leave missing values empty or write NA (also known: {' '.join(sorted(MISSING - {''}))}), or declare it as a category"
 
 

@@ -12,7 +12,8 @@ import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import date, datetime
 from itertools import islice
 from pathlib import Path
@@ -20,11 +21,13 @@ from typing import IO, Any, TypeAlias
 
 import pyarrow as pa
 
+from collegium.data import duck
 from collegium.errors import DataError
 
 Batches: TypeAlias = Iterator[Mapping[str, Any]]
 HEAD, BLOCK, ROWS = 1 << 18, 8 << 20, 1 << 16  # bytes looked at for the header; bytes and rows read at a time
 SEPARATORS = ",;\t|"
+BROKEN = (pa.ArrowException, OSError, EOFError, UnicodeError, zlib.error, zipfile.BadZipFile)  # what libraries raise at a damaged file
 NOT_WINDOWS = b"\x81\x8d\x8f\x90\x9d"  # bytes that code page 1252 leaves undefined, and Latin-1 does not
 BOMS = {codecs.BOM_UTF8: "utf8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
@@ -36,14 +39,19 @@ def load(path: Path, columns: Sequence[str]) -> tuple[tuple[str, ...], Batches]:
         raise DataError(f"there is no file {path.name!r} in {str(path.parent)!r}", hint="check the path, and that the agent may read it")
     try:
         header, batches = FORMATS[kind](path, columns)
-    except (pa.ArrowException, OSError, EOFError, zlib.error) as e:
+    except BROKEN as e:
         raise damaged(path, e) from None
-    for name in columns:
-        if header.count(name) > 1:
-            raise DataError(
-                f"{path.name}: column {name!r} stands {header.count(name)} times", hint="leave one of them, or rename the others"
-            )
+    once(path.name, header, columns)
     return header, guarded(path, batches)
+
+
+def once(where: str, header: Sequence[str], columns: Sequence[str], *, anycase: bool = False) -> None:
+    """Raise `DataError` for a column that is asked for and stands twice; `anycase` for readers to which a and A are one name."""
+    alike = [name.casefold() for name in header] if anycase else header
+    for name in columns:
+        if (times := alike.count(name.casefold() if anycase else name)) > 1:
+            case = ", in capitals and small letters" if header.count(name) == 1 else ""
+            raise DataError(f"{where}: column {name!r} stands {times} times{case}", hint="leave one of them, or rename the others")
 
 
 def suffix(path: Path) -> str:
@@ -61,7 +69,7 @@ def guarded(path: Path, batches: Batches) -> Batches:
     """The batches, a library's error put into words that quote no value."""
     try:
         yield from batches
-    except (pa.ArrowException, OSError, EOFError, zlib.error) as e:
+    except BROKEN as e:
         raise damaged(path, e) from None
 
 
@@ -138,7 +146,7 @@ def parquet(path: Path, columns: Sequence[str]) -> tuple[tuple[str, ...], Batche
     """Apache Parquet: only the columns asked for are read from the disk."""
     from pyarrow.parquet import ParquetFile
 
-    file = ParquetFile(path, memory_map=True)
+    file = ParquetFile(path, pre_buffer=False)  # not mapped: a file cut short while it is read would end this process
     header = tuple(file.schema_arrow.names)
     wanted = [name for name in dict.fromkeys(columns) if name in header]
     batches = ({name: batch.column(name) for name in wanted} for batch in file.iter_batches(ROWS, columns=wanted, use_threads=False))
@@ -149,6 +157,7 @@ def ndjson(path: Path, columns: Sequence[str]) -> tuple[tuple[str, ...], Batches
     """One JSON object a line, as FHIR bulk exports have it; a field that a line lacks is missing there."""
     names = "select distinct unnest(json_keys(json)) from read_json_objects(?, format='newline_delimited')"
     header = tuple(sorted(name for batch in asked(path, names) for name in batch.column(0).to_pylist()))
+    once(path.name, header, columns, anycase=True)
     return header, ndjson_rows(path, [name for name in dict.fromkeys(columns) if name in header])
 
 
@@ -156,7 +165,7 @@ def ndjson_rows(path: Path, wanted: Sequence[str]) -> Batches:
     """The batches of such a file, all as text."""
     if not wanted:
         return
-    names = [f'"{name.replace(chr(34), chr(34) * 2)}"' for name in wanted]
+    names = [duck.name(name) for name in wanted]
     kinds = ", ".join(f"{name}: 'VARCHAR'" for name in names)
     question = f"select {', '.join(names)} from read_json(?, format='newline_delimited', records=true, columns={{{kinds}}})"
     for batch in asked(path, question):
@@ -168,7 +177,8 @@ def asked(path: Path, question: str) -> Iterator[Any]:
     import duckdb
 
     try:
-        yield from pa.RecordBatchReader.from_stream(closed_in(path).sql(question, params=[str(path)]))
+        with duck.shut_in(path) as link:
+            yield from duck.batches(link, question, [str(path)])
     except duckdb.Error as e:
         line = re.search(r"in line (\d+)", str(e))
         raise DataError(
@@ -177,35 +187,35 @@ def asked(path: Path, question: str) -> Iterator[Any]:
         ) from None
 
 
-def closed_in(path: Path) -> Any:
-    """A DuckDB connection that reads this one file: no network, no extension, no other file, and no way to change that."""
-    import duckdb
-
-    link = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false", "threads": 1})
-    quoted = str(path).replace("'", "''")
-    link.execute(f"set allowed_paths=['{quoted}']; set enable_external_access=false; set lock_configuration=true")
-    return link
-
-
 def excel(path: Path, columns: Sequence[str]) -> tuple[tuple[str, ...], Batches]:
     """The first sheet of a workbook, its first row the header; formulas give the value that was saved with them."""
+    with closing(sheet(path)) as rows:
+        header = tuple("" if name is None else str(name).strip() for name in next(rows, ()))
+    return header, excel_rows(path, {name: at for at, name in enumerate(header) if name in columns})
+
+
+def sheet(path: Path) -> Generator[tuple[Any, ...]]:
+    """The rows of the first sheet; the file is open for as long as they are read."""
     from openpyxl import load_workbook
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), path.open("rb") as file:
         warnings.simplefilter("ignore")  # about styles and validations, which are not read
         try:
-            sheet = load_workbook(path, read_only=True, data_only=True).worksheets[0]
-        except (zipfile.BadZipFile, KeyError, ValueError) as e:
+            book = load_workbook(file, read_only=True, data_only=True)
+        except (KeyError, ValueError) as e:
             raise damaged(path, e) from None
-        rows = sheet.iter_rows(values_only=True)
-        header = tuple("" if name is None else str(name).strip() for name in next(rows, ()))
-    return header, excel_rows(rows, {name: at for at, name in enumerate(header) if name in columns})
+        with closing(book):
+            yield from book.worksheets[0].iter_rows(values_only=True)
 
 
-def excel_rows(rows: Iterator[tuple[Any, ...]], wanted: Mapping[str, int]) -> Batches:
+def excel_rows(path: Path, wanted: Mapping[str, int]) -> Batches:
     """The batches of a sheet, all as text; rows without any value are none."""
-    while piece := [row for row in islice(rows, ROWS) if any(cell is not None for cell in row)]:
-        yield {name: pa.array([cell(row[at] if at < len(row) else None) for row in piece], pa.string()) for name, at in wanted.items()}
+    if not wanted:
+        return
+    with closing(sheet(path)) as rows:
+        next(rows, None)
+        while piece := [*islice((row for row in rows if any(cell is not None for cell in row)), ROWS)]:
+            yield {name: pa.array([cell(row[at] if at < len(row) else None) for row in piece], pa.string()) for name, at in wanted.items()}
 
 
 def cell(value: Any) -> str | None:

@@ -7,9 +7,10 @@
     >>> [(line.light, line.says) for line in report.lines if line.variable == "age"]
     [('amber', '1 value lies outside 0 to 120 years and counts as missing')]
 
-Red stops this hospital and no other: `ready` then raises `DataError`. Amber is counted, said and lived with. Values out of
-range and categories that the manifest does not list become missing; rows without outcome or patient are left out. The report
-is for the hospital itself: it holds exact counts, and never a value.
+Red stops this hospital and no other: `ready` then raises `DataError`. Amber is counted, said and lived with. A bad record stops
+nothing: values that cannot be read, that lie out of range or that the manifest does not list become missing, rows without outcome
+or patient are left out; red is a column of which more than a twentieth cannot be read, or half is impossible. The report is for
+the hospital itself: it holds exact counts, and never a value.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,8 +20,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from collegium.data import files
+from collegium.data import files, units
 from collegium.data.files import Found, Odd
+from collegium.data.place import Place
 from collegium.errors import DataError
 from collegium.study.manifest import Study
 from collegium.study.schema import Variable
@@ -29,18 +31,8 @@ from collegium.table import Table
 Light = Literal["green", "amber", "red"]
 LARGEST = 2.0**36  # what the sums of raw values take, see algorithms.columns
 SMALL = 10  # patients: a figure about fewer says little, and says it about persons
+SPOILT = 0.05  # share of a column that may be unreadable: above it, something is wrong with the column and not with a record
 TELLS = 0.99  # AUROC of one column alone, from which on it is probably known only afterwards
-UNITS: dict[str, dict[str, float]] = {  # the unit wanted -> the unit found in its place -> what to multiply by
-    "%": {"fractions": 100},
-    "years": {"months": 1 / 12, "days": 1 / 365.25},
-    "days": {"hours": 1 / 24, "weeks": 7},
-    "kg": {"pounds": 1 / 2.2046, "grams": 1 / 1000},
-    "cm": {"inches": 2.54, "metres": 100, "millimetres": 1 / 10},
-    "m": {"centimetres": 1 / 100},
-    "mg/dL": {"mmol/L (glucose)": 18.016, "µmol/L (creatinine)": 1 / 88.42, "mmol/L (cholesterol)": 38.67, "mg/L": 1 / 10},
-    "mmol/L": {"mg/dL (glucose)": 1 / 18.016, "mg/dL (cholesterol)": 1 / 38.67},
-    "g/dL": {"g/L": 1 / 10, "mmol/L (haemoglobin)": 1.611},
-}
 
 
 class Line(NamedTuple):
@@ -61,6 +53,9 @@ class Report:
     lines: tuple[Line, ...]
     missing: Mapping[str, float] = field(default_factory=dict)  # share of rows, by variable, after cleaning
     left_out: Mapping[str, int] = field(default_factory=dict)  # rows, by reason
+    counts: Mapping[str, Mapping[str, int]] = field(
+        default_factory=dict
+    )  # by variable: rows that are known, unreadable, impossible, unlisted
 
     @property
     def light(self) -> Light:
@@ -97,10 +92,11 @@ class Facts:
     unit: str = ""
 
 
-def check(source: Table | str | Path, study: Study, *, patient: str = "") -> Report:
+def check(source: Found | Table | str | Path | Place, study: Study, *, patient: str = "") -> Report:
     """The report on a table, or on a file whose patient column may be called otherwise. A file that cannot be read: `DataError`."""
-    found = files.parsed(source, study) if isinstance(source, Table) else files.scan(source, study, patient=patient)
-    return examined(found, study)[1]
+    if not isinstance(source, Found):
+        source = files.parsed(source, study) if isinstance(source, Table) else files.scan(source, study, patient=patient)
+    return examined(source, study)[1]
 
 
 def ready(table: Table, study: Study) -> Table:
@@ -131,23 +127,36 @@ def examined(found: Found, study: Study) -> tuple[Table, Report]:
         if name in found.absent:
             lines.append(absent(name, study, found.header))
             continue
-        facts[name] = looked(variable, np.asarray(table[name]), positive=study.outcome is not None and name == study.outcome.time)
-        told = list(
-            of_variable(
-                name, variable, facts[name], found.odd.get(name), outcome=study.outcome is not None and name in study.outcome.columns
-            )
-        )
+        positive = study.outcome is not None and name == study.outcome.time
+        facts[name] = looked(variable, np.asarray(table[name]), positive=positive, of=units.substance(name))
+        aim = study.outcome is not None and name in study.outcome.columns
+        told = list(of_variable(name, variable, facts[name], found.odd.get(name), outcome=aim))
         lines += told or [Line(name, "green", in_order(facts[name], len(table)))]
     clean = table.with_columns(**{name: fact.values for name, fact in facts.items()})
     known, left_out = kept(clean, study)
     clean = clean.where(known) if left_out else clean
     lines += [*of_outcome(clean, study), *telling(clean, study)] if len(clean) else []
+    left_out = {**found.left_out, **left_out}
     lines += [Line("", "amber", f"{count} rows {reason} are left out") for reason, count in left_out.items()]
     share = {name: fact.missing / max(len(table), 1) for name, fact in facts.items()}
-    return clean, Report(len(clean), clean.patients(), tuple(lines), share, left_out)
+    counts = {name: counted(fact, found.odd.get(name)) for name, fact in facts.items()}
+    return clean, Report(len(clean), clean.patients(), tuple(lines), share, left_out, counts)
 
 
-def looked(variable: Variable, values: np.ndarray, *, positive: bool) -> Facts:
+def counted(facts: Facts, odd: Odd | None) -> dict[str, int]:
+    """One column in figures."""
+    wrong = facts.outside + facts.infinite + facts.huge
+    unreadable = odd.total if odd else 0
+    return {
+        "known": len(facts.values) - facts.missing,
+        "missing": facts.missing,
+        "unreadable": unreadable,
+        "impossible": wrong,
+        "unlisted": facts.unknown,
+    }
+
+
+def looked(variable: Variable, values: np.ndarray, *, positive: bool, of: str = "") -> Facts:
     """One column: what is wrong becomes missing, and is counted."""
     if values.dtype.kind == "U":
         return looked_text(variable, values)
@@ -161,10 +170,10 @@ def looked(variable: Variable, values: np.ndarray, *, positive: bool) -> Facts:
     known = ~np.isnan(values)
     given, unit = values[known & ~infinite], ""
     if outside.sum() > known.sum() / 2:
-        unit = guessed(given, variable.unit, low, high)
+        unit = guessed(given, variable.unit, low, high, of)
     elif variable.unit == "%" and high > 1 and len(given) >= SMALL and given.min() >= 0 and given.max() <= 1:
         unit = "fractions"
-    out = np.where(outside, np.nan, values)
+    out = np.where(outside | infinite | huge, np.nan, values)
     levels = len(np.unique(out[~np.isnan(out)]))
     return Facts(out, int(np.isnan(out).sum()), int(outside.sum()), 0, int(infinite.sum()), int(huge.sum()), levels, unit)
 
@@ -181,25 +190,47 @@ def looked_text(variable: Variable, values: np.ndarray) -> Facts:
     return Facts(kept, int((kept == "").sum()), 0, unknown, levels=len({*kept.tolist()} - {""}))
 
 
-def guessed(values: np.ndarray, wanted: str, low: float, high: float) -> str:
+def guessed(values: np.ndarray, wanted: str, low: float, high: float, of: str) -> str:
     """The unit that nearly all values would fit in, if there is one."""
-    fits = (unit for unit, factor in UNITS.get(wanted, {}).items() if ((values * factor >= low) & (values * factor <= high)).mean() >= 0.95)
-    return next(fits, "")
+    for _, said, way in units.rivals(wanted, of):
+        moved = way.apply(values)
+        if ((moved >= low) & (moved <= high)).mean() >= 0.95:
+            return said
+    return ""
 
 
 def of_table(found: Found, study: Study) -> Iterator[Line]:
     """Findings about the whole table."""
-    if not len(found.table):
+    if not len(found.table) and not set(study.variables) <= set(found.absent):  # else its rows were not looked at
         yield Line("", "red", "the table holds no rows", "check the export and its filter; a hospital without rows changes nothing")
     for name in found.absent:
         if name not in study.variables:
             yield Line("", "red", *files.lacking(name, study, found.header))
+    for name, says in found.suspects.items():
+        yield Line(name, "red", says, f"leave it out; if it names nobody: data check TABLE STUDY --waive {name} --because REASON")
     if study.patient and found.table.patient is None and study.patient not in found.absent:
         yield Line("", "red", "the table does not say whose row it is", f"give it the patients of column {study.patient!r}")
+    if count := repeated(found.table):
+        yield Line(
+            "", "amber", f"{count} rows stand in the table twice", "see whether the export has joined tables, or has one row too many"
+        )
     if 0 < (count := found.table.patients()) < SMALL:
         yield Line(
             "", "amber", f"the table holds {count} patients, fewer than {SMALL}", "add patients, or know that little can be learned here"
         )
+
+
+def repeated(table: Table) -> int:
+    """How many rows stand in the table already, with the same patient and the same values; none where nobody is named."""
+    if table.patient is None or not len(table):
+        return 0
+    mixed = np.zeros(len(table), np.uint64)
+    with np.errstate(over="ignore"):
+        for column in (table.patient, *table.columns.values()):
+            code = np.unique(np.asarray(column), return_inverse=True)[1].reshape(-1).astype(np.uint64)
+            mixed = (mixed ^ code) * np.uint64(0x9E3779B97F4A7C15)
+            mixed ^= mixed >> np.uint64(29)
+    return len(table) - len(np.unique(mixed))
 
 
 def absent(name: str, study: Study, header: tuple[str, ...]) -> Line:
@@ -212,20 +243,18 @@ def absent(name: str, study: Study, header: tuple[str, ...]) -> Line:
 def of_variable(name: str, variable: Variable, facts: Facts, odd: Odd | None, *, outcome: bool) -> Iterator[Line]:
     """What is wrong with one column, worst first."""
     rows = len(facts.values)
-    known, given = rows - facts.missing, rows - facts.missing + facts.outside + facts.unknown
+    known = rows - facts.missing
+    given = known + facts.outside + facts.unknown + facts.infinite + facts.huge
     if odd:
-        yield Line(name, "red", files.oddity(odd, variable), files.way_out(odd))
-    if facts.infinite:
-        yield Line(
-            name, "red", f"holds infinite values in {facts.infinite} rows; wanted numbers", "export them as missing, or mend the division"
-        )
-    if facts.huge:
-        yield Line(
-            name,
-            "red",
-            f"holds values beyond {LARGEST:.2g} in {facts.huge} rows",
-            "mark codes such as 999e9 as missing, or use a larger unit",
-        )
+        light = spoilt(odd.total, given + odd.total)
+        left = "; these count as missing" if light == "amber" else ""
+        yield Line(name, light, files.oddity(odd, variable) + left, files.way_out(odd))
+    for count, what, way in (
+        (facts.infinite, "infinite values", "export them as missing, or mend the division"),
+        (facts.huge, f"values beyond {LARGEST:.2g}", "mark codes such as 999e9 as missing, or use a larger unit"),
+    ):
+        if count:
+            yield Line(name, spoilt(count, given), f"holds {what} in {count} rows; wanted numbers", way)
     if facts.outside or facts.unknown:
         wrong = facts.outside + facts.unknown
         fault = out_of_range(variable, wrong) if facts.outside else f"{things(wrong, 'value')} not among the listed categories"
@@ -240,10 +269,15 @@ def of_variable(name: str, variable: Variable, facts: Facts, odd: Odd | None, *,
     elif facts.unit:
         yield Line(name, "amber", "holds values from 0 to 1 only, where per cent is wanted", "multiply by 100 if they are fractions")
     if rows and not known and not (odd or facts.outside or facts.unknown):
-        light: Light = "red" if variable.required else "amber"
-        yield Line(name, light, "has no value in any row", "fill it, or ask for `required: false` in the manifest")
+        worst: Light = "red" if variable.required else "amber"
+        yield Line(name, worst, "has no value in any row", "fill it, or ask for `required: false` in the manifest")
     elif rows and known and not outcome:
         yield from of_spread(name, variable, facts, known)
+
+
+def spoilt(bad: int, given: int) -> Light:
+    """A few records that cannot be read are counted and left behind; where they are many, the column is not what it should be."""
+    return "red" if bad > SPOILT * given else "amber"
 
 
 def of_spread(name: str, variable: Variable, facts: Facts, known: int) -> Iterator[Line]:

@@ -25,6 +25,7 @@ from collegium.algorithms.columns import places, texts
 from collegium.algorithms.features import Column, encode, kept_places, measured, values
 from collegium.algorithms.forest import codes
 from collegium.algorithms.glm import FAMILIES
+from collegium.data.place import Place, place_of
 from collegium.errors import DataError, FrameError, NotFound, StudyError
 from collegium.models.card import FORMAT, markdown
 from collegium.study import boosting, layers, manifest
@@ -218,27 +219,27 @@ def load(folder: str | Path) -> Model:
 # In use ----------------------------------------------------------------------------------------------------------------------
 
 
-def use(folder: str | Path, file: str | Path, *, patient: str = "") -> Applied:
+def use(folder: str | Path, file: str | Path | Place, *, patient: str = "", rules: Any = None) -> Applied:
     """The model's answers about every row of a hospital's file, with a note on rows that are unlike its training patients.
 
-    The file needs the model's inputs in their units and no outcome. Values out of range count as missing and are noted;
-    a column that is absent or mostly in another unit raises `DataError`.
+    The file needs the model's inputs in their units, or a mapping's `rules` that lead to them (`data.mapping`), and no outcome.
+    Values out of range count as missing and are noted; a column that is absent or mostly in another unit raises `DataError`.
     """
-    from collegium.data import files, quality  # here, so that a model can be used on a table where no connector is installed
+    from collegium.data import files, intake, quality  # here, so that a model can be used on a table where no connector is installed
 
     model = load(folder)
     asked = to_ask(model.study)
-    found = files.scan(file, asked, patient=patient)
+    found = intake.file(file, asked, patient=patient, rules=rules)
     raw, who = Table(found.table.columns), found.table.patient
     asked = asked.model_copy(update={"patient": ""})  # a row without a patient's name gets its answer too
     for name in (name for name in model.study.features if name in found.absent and model.study.variables[name].required):
-        says = f"{Path(file).name}: there is no column {name!r}{files.nearest(name, found.header)}"
+        says = f"{place_of(file).label}: there is no column {name!r}{files.nearest(name, found.header)}"
         raise DataError(says, hint=f"the model needs it; the file has {files.listed(found.header)}")
     absent = tuple(name for name in found.absent if name in asked.variables)
     try:
         clean, _ = quality.passed(found._replace(table=raw, absent=absent), asked)
     except DataError as e:
-        raise DataError(f"{Path(file).name}: {e}", hint=e.hint) from None
+        raise DataError(f"{place_of(file).label}: {e}", hint=e.hint) from None
     notes = model.notes(clean, raw)
     columns: dict[str, list[Any]] = {"row": [*range(1, len(clean) + 1)]}
     if who is not None:

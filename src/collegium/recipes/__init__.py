@@ -30,8 +30,8 @@ def find(name: str) -> ModuleType:
     return import_module(RECIPES[name])
 
 
-def clean(study: Study, table: Table) -> tuple[Table, dict[str, int]]:
-    """The rows that the study's recipe is about, and how many it left out for each reason; all rows where it names none.
+def cleaned(study: Study, table: Table) -> tuple[Table, dict[str, int]]:
+    """The rows that the study's recipe is about, and how many it leaves out for each reason; all of them where it names none.
 
     For the raw table, before checks. Raises `StudyError` for an unknown recipe, or a study that breaks its rules.
     """

@@ -35,7 +35,7 @@ def table_of(config: Config, rules: Policy, offer: Offer, named: str) -> str:
     """The table that the study may read: the one that the steward names, else the first that the policy opens to it."""
     known = tables(config.folder)
     if named and named not in known:
-        raise NotFound(f"there is no table {named!r} here", hint=f"there are: {', '.join(known) or 'none; collegium data add NAME FILE'}")
+        raise NotFound(f"there is no table {named!r} here", hint=f"there are: {', '.join(known) or 'none; collegium data add NAME PLACE'}")
     return named or policy.chosen(rules, offer.manifest, known)
 
 

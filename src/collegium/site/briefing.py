@@ -50,11 +50,12 @@ def columns(study: Study) -> list[Facts]:
     aims = set(study.outcome.columns) if study.outcome else set()
     found = [
         {"name": name, "use": "outcome" if name in aims else "input", "meaning": v.meaning, "kind": v.kind,
-         "unit": v.unit or ", ".join(v.categories)}
+         "unit": v.unit, "code": v.code, "allowed": v.allowed, "required": v.required}
         for name, v in study.variables.items()
     ]  # fmt: skip
     others = [(study.patient, "tells patients apart; is not sent"), (study.holding.column, "says who is held out; is not sent")]
-    return found + [{"name": name, "use": use, "meaning": "", "kind": "", "unit": ""} for name, use in others if name]
+    nothing = {"meaning": "", "kind": "", "unit": "", "code": "", "allowed": "", "required": True}
+    return found + [{"name": name, "use": use, **nothing} for name, use in others if name]
 
 
 def leaving(step: outflow.Step) -> Facts:

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple, Protocol
 from collegium.errors import RunError
 from collegium.site.frames import Message, receive, send
 
-KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "HOME", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "CUDA_VISIBLE_DEVICES")
+KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "HOME", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "CUDA_VISIBLE_DEVICES",
+        "COLLEGIUM_DATABASE_PASSWORD", "PGPASSFILE")  # fmt: skip  # of the hospital's own database
 KERNELS = ("OPENBLAS_CORETYPE", "MKL_CBWR", "ATEN_CPU_CAPABILITY")  # whose arithmetic: the last digits of a sum depend on it
 
 

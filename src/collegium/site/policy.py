@@ -10,6 +10,9 @@
       admissions:
         columns: [age, sex, readmitted]   # or "*"
         min_rows: 50
+        objected: opt_out               # a column that marks patients who objected
+        waived: {plz3: three digits of a postcode name nobody}
+    objections: objected.txt  # patients who objected: a file in this folder
 
 A refusal names the rule and its line, so that a steward can tell what to change, if it should be changed at all.
 """
@@ -21,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from collegium.errors import PolicyRefusal
-from collegium.site.config import ConfigError
+from collegium.site.config import ConfigError, write
+from collegium.study.places import places
 
 EXAMPLE = """\
 # What studies may do at this hospital. What is not allowed here is refused.
@@ -37,11 +41,13 @@ tables: {}
 """
 RULES: dict[str, type | tuple[type, ...]] = {
     "level": int, "recipes": (list, str), "min_sites": int, "publish_line": bool, "auto_approve": bool,
-    "min_verified": int, "tables": dict,
+    "min_verified": int, "objections": str, "tables": dict,
 }  # fmt: skip
-TABLE_RULES: dict[str, type | tuple[type, ...]] = {"columns": (list, str), "min_rows": int}
+TABLE_RULES: dict[str, type | tuple[type, ...]] = {
+    "columns": (list, str), "min_rows": int, "objected": str, "waived": dict,
+}  # fmt: skip
 LEVELS = {"statistics": 0}  # every other method trains or fits, level 1
-WORDS = {int: "a whole number", bool: "true or false", list: "a list", dict: "a mapping", (list, str): 'a list or "*"'}
+WORDS = {str: "a text", int: "a whole number", bool: "true or false", list: "a list", dict: "a mapping", (list, str): 'a list or "*"'}
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,8 @@ class TablePolicy:
 
     columns: tuple[str, ...] = ()
     min_rows: int = 10
+    objected: str = ""
+    waived: Mapping[str, str] = field(default_factory=dict)  # columns that seem to name patients and may be read, and why
     line: int = 0
 
 
@@ -63,6 +71,7 @@ class Policy:
     min_sites: int = 3
     publish_line: bool = False
     auto_approve: bool = False
+    objections: str = ""
     min_verified: int | None = None  # not set: as many as a secure sum over the participants needs to hide this site
     tables: Mapping[str, TablePolicy] = field(default_factory=dict)
     lines: Mapping[str, int] = field(default_factory=dict)
@@ -75,13 +84,16 @@ class Policy:
 
 def load(path: Path) -> Policy:
     """The policy of a file; one that allows nothing if there is no such file. Raises `ConfigError` with line and nearest name."""
-    if not path.exists():
-        return Policy(path)
+    return read(path, path.read_text()) if path.exists() else Policy(path)
+
+
+def read(path: Path, text: str) -> Policy:
+    """The policy of a text that stands in that file, or is to. Raises `ConfigError`."""
     import yaml  # local: joining writes the example without it
 
     try:
-        root = yaml.compose(path.read_text(), Loader=yaml.SafeLoader)
-        document = yaml.safe_load(path.read_text()) or {}
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        document = yaml.safe_load(text) or {}
     except yaml.YAMLError as e:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(e).split())}") from None
     if not isinstance(document, dict):
@@ -97,25 +109,52 @@ def load(path: Path) -> Policy:
     if document.get("level", 0) not in (0, 1):
         raise ConfigError(f"{path} line {lines['level']}: level is {document['level']}; wanted 0 (statistics) or 1 (also built-in recipes)")
     tables = {
-        str(name): TablePolicy(names(rules.get("columns", ())), rules.get("min_rows", 10), lines[f"tables.{name}"])
+        str(name): TablePolicy(**{**rules, "columns": names(rules.get("columns", ()))}, line=lines[f"tables.{name}"])
         for name, rules in document.get("tables", {}).items()
     }
     rest = {name: value for name, value in document.items() if name not in ("recipes", "tables")}
     return Policy(path, recipes=names(document.get("recipes", ())), tables=tables, lines=lines, **rest)
 
 
+def waive(path: Path, table: str, column: str, because: str) -> None:
+    """Write into the policy that a column of a table may be read though it seems to name patients; the rest stays as it was written.
+
+    Raises `ConfigError` where the file has a form that only a person should change, with the lines to add.
+    """
+    import json
+
+    rules, lines = load(path), path.read_text().splitlines() if path.exists() else []
+    entry = f"{json.dumps(column, ensure_ascii=False)}: {json.dumps(because, ensure_ascii=False)}"
+    by_hand = f"add to {path.name} under tables: {table}: waived: {{{entry}}}"
+    if table not in rules.tables:
+        raise ConfigError(f"{path}: table {table!r} is not listed", hint=by_hand)
+    below = rules.lines.get(f"tables.{table}.waived")
+    at = below or rules.tables[table].line
+    head = lines[at - 1]
+    if head.split("#")[0].rstrip().endswith(":"):
+        inner = next((line for line in lines[at:] if line.strip() and not line.lstrip().startswith("#")), "")
+        indent = " " * (len(inner) - len(inner.lstrip()))
+        new = [f"{indent}{entry}"] if below else [f"{indent}waived:", f"{indent}  {entry}"]
+        made = "\n".join([*lines[:at], *new, *lines[at:]]) + "\n"
+        try:
+            if read(path, made).tables[table].waived == {**rules.tables[table].waived, column: because}:
+                write(path, made.encode())
+                return
+        except ConfigError:
+            pass
+    raise ConfigError(f"{path} line {at}: this line is not changed by a program", hint=by_hand)
+
+
+def terms(policy: Policy, table: str) -> tuple[Path | None, str, frozenset[str]]:
+    """Who objected, as a file and as a column of the table, and which of its columns may be read though they seem to name patients."""
+    rules = policy.tables.get(table, TablePolicy())
+    file = policy.path.parent / policy.objections if policy.objections else None
+    return file, rules.objected, frozenset(map(str, rules.waived))
+
+
 def names(value: Any) -> tuple[str, ...]:
     """A list of names; `"*"` alone stands for all."""
     return (value,) if isinstance(value, str) else tuple(str(item) for item in value)
-
-
-def places(node: Any, prefix: str = "") -> dict[str, int]:
-    """The line of every key of a YAML document, by its path."""
-    out: dict[str, int] = {}
-    for key, value in node.value if node is not None and node.id == "mapping" else ():
-        out[f"{prefix}{key.value}"] = key.start_mark.line + 1
-        out |= places(value, f"{prefix}{key.value}.")
-    return out
 
 
 def judged(path: Path, found: dict[str, Any], rules: Mapping[str, Any], lines: Mapping[str, int], prefix: str) -> None:
@@ -128,7 +167,7 @@ def judged(path: Path, found: dict[str, Any], rules: Mapping[str, Any], lines: M
             raise ConfigError(f"{where}: rule {name!r} is not known", hint=hint)
         if not isinstance(value, rules[name]) or (isinstance(value, bool) and rules[name] is not bool):
             raise ConfigError(f"{where}: {name} is {str(value)[:40]!r}; wanted {WORDS[rules[name]]}")
-        if isinstance(value, str) and value != "*":
+        if isinstance(value, str) and rules[name] == (list, str) and value != "*":
             raise ConfigError(f'{where}: {name} is {value!r}; wanted a list of names, or "*" for all')
 
 

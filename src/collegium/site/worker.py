@@ -1,7 +1,8 @@
 """The process that holds the patients' rows: one for each study, warm from its first task to its last.
 
-It has no key and uses no network. Tasks come in on a pipe and sums go out on a pipe; the agent, which has the keys, decides
-what is sent. An error's text stays here, in the log: only a code and a sentence without data go further.
+It has no key, and no network but to read a table of the hospital's own database. Tasks come in on a pipe and sums go out on
+a pipe; the agent, which has the keys, decides what is sent. An error's text stays here, in the log: only a code and a
+sentence without data go further.
 """
 
 import contextlib
@@ -30,6 +31,7 @@ from collegium.errors import CollegiumError, DataError, StudyError, UpdateError
 from collegium.identity import Chunks, vector_digest
 from collegium.privacy.masks import Mask, Streams
 from collegium.privacy.ring import Layout
+from collegium.site import policy
 from collegium.site.frames import INLINE, receive, send
 from collegium.site.memory import Memory
 from collegium.site.reading import apart
@@ -43,6 +45,7 @@ SAYS = {
     "study": "this site's Collegium cannot run the study as written",
     "update": "the site's update did not have the form that the round asks for",
     "frame": "the state came damaged",
+    "link": "the site's database cannot be reached",
     "storage": "the site's disk is full or cannot be written",
     "failed": "the computation failed at the site",
 }
@@ -151,16 +154,19 @@ def opened(says: Mapping[str, Any]) -> tuple[Bench, int]:
 
 
 def ready(study: Study, home: Path, name: str) -> Table:
-    """The rows of a named table that the study may use: read, cleaned by its recipe, checked."""
-    source = room("data.registry").find(home, name)
-    table = source.read(study)
-    if getattr(study.method, "recipe", ""):
-        table, _ = room("recipes").clean(study, table)
+    """The rows of a named table that the study may use: read through its mapping, cleaned by its recipe, checked."""
+    found = room("data.intake").named(home, name, study, terms(home, name))
+    rows, left = room("recipes").cleaned(study, found.table)
     try:
-        out: Table = room("data.quality").ready(table, study)
+        out: Table = room("data.quality").passed(found._replace(table=rows, left_out={**found.left_out, **left}), study)[0]
     except DataError as e:
-        raise DataError(f"{Path(source.path).name}: {e}", hint=e.hint) from None
+        raise DataError(f"table {name!r}: {e}", hint=e.hint) from None
     return out
+
+
+def terms(home: Path, name: str) -> Any:
+    """What the policy says about the patients and the columns of a table."""
+    return room("data.intake").Terms(*policy.terms(policy.load(home / "policy.yaml"), name))
 
 
 def room(name: str) -> Any:

@@ -14,13 +14,15 @@ class Part(pydantic.BaseModel, extra="forbid", frozen=True):
 class Variable(Part):
     """One column of the study, by its meaning; a site maps its own column to it.
 
-    `number` is in `unit`; `category` holds text, of the listed `categories` or, if none are listed, any; `binary` is 0 or 1
-    (or two texts, the second of `categories` counting as 1).
+    `number` is in `unit`, as UCUM or everyday words have it; `category` holds text, of the listed `categories` or, if none are
+    listed, any; `binary` is 0 or 1 (or two texts, the second of `categories` counting as 1). `code` is the variable in a code
+    system, such as LOINC 2160-0, or the system that its categories are codes of, such as ICD-10-GM.
     """
 
     kind: Literal["number", "category", "binary"]
-    meaning: str = ""
-    unit: str = ""
+    meaning: str = Field(default="", max_length=2000)
+    unit: str = Field(default="", max_length=100)
+    code: str = Field(default="", max_length=200)
     low: Decimal | None = None
     high: Decimal | None = None
     categories: tuple[str, ...] = ()
@@ -39,6 +41,15 @@ class Variable(Part):
         if self.low is not None and self.high is not None and self.low >= self.high:
             raise ValueError(f"low ({self.low}) must be below high ({self.high})")
         return self
+
+    @property
+    def allowed(self) -> str:
+        """Which values it may have, in words."""
+        if self.kind != "number":
+            return ", ".join(self.categories) or ("0 or 1" if self.kind == "binary" else "any text")
+        if self.low is not None and self.high is not None:
+            return f"{self.low} to {self.high}"
+        return f"{self.low} and above" if self.low is not None else f"{self.high} and below" if self.high is not None else "any number"
 
 
 class Outcome(Part):

@@ -42,7 +42,18 @@ def shown(folder: Path, ask: Ask) -> Shown:
     offer = invites.load(folder, ask.parts["study"])
     facts = briefing.brief(found, rules, offer)
     leaves = [(s["step"], *map(many, (s["numbers"], s["rounds"], s["bytes"])), s["holds"]) for s in facts["leaves"]]
-    reads = [(c["name"], c["use"], c["kind"], c["unit"], c["meaning"]) for c in facts["columns"]]
+    reads = [
+        (
+            c["name"],
+            c["use"] if c["required"] else f"{c['use']}, may be absent",
+            c["kind"],
+            c["unit"],
+            c["allowed"],
+            c["code"],
+            c["meaning"],
+        )
+        for c in facts["columns"]
+    ]
     return Shown("invitation.html", {
         "it": facts, "state": STATES[facts["state"]], "tables": config.tables(folder), "steward": (folder / steward.PUBLIC).exists(),
         "leaves": leaves, "columns": reads, "exactly": exactly(offer),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from collegium.data import registry
+from collegium.data import mapping, registry
 from collegium.errors import DataError, NotFound
 from collegium.models import card, kept, predict
 from collegium.web.app import Ask, File, Shown
@@ -58,13 +58,14 @@ def used(folder: Path, ask: Ask) -> Shown | File:
     if not name and not typed:
         raise DataError("no table was named", hint="choose one of this hospital's tables, or name a file on this machine")
     source = registry.find(folder, name) if not typed else None
-    file, patient = (source.path, source.patient) if source else (typed, ask.form.get("patient", "").strip())
-    found = predict.use(place(folder, run), file, patient=patient)
+    file, patient = (source.place, source.patient) if source else (typed, ask.form.get("patient", "").strip())
+    rules = mapping.of(folder, source.name) if source else None
+    found = predict.use(place(folder, run), file, patient=patient, rules=rules)
     if ask.form.get("as") == "csv":
         return File(f"estimates-{run}.csv", written(found.columns))
     rows = list(zip(*found.columns.values(), strict=True))
     applied = {"head": list(found.columns), "rows": rows[:SHOWN], "count": len(rows), "noted": found.noted, "most": SHOWN}
-    applied["of"] = name or Path(file).name
+    applied["of"] = name or Path(typed).name
     return Shown("model.html", about(folder, run) | {"applied": applied, "chosen": dict(ask.form)})
 
 

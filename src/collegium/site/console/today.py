@@ -59,7 +59,7 @@ def steps(folder: Path, found: Mapping[str, Any]) -> list[tuple[bool, str, str]]
     """The way from an empty folder to a first study: whether it is done, what, and how."""
     return [
         (True, f"This machine has joined {found['federation']}", ""),
-        (bool(config.tables(folder)), "A table is named for studies", "collegium data add NAME FILE"),
+        (bool(config.tables(folder)), "A table is named for studies", "collegium data add NAME PLACE"),
         ((folder / steward.PUBLIC).exists(), "The data steward has a key", "collegium site steward init"),
         (bool(found["running"]), "The agent runs", "collegium site serve"),
     ]

@@ -56,13 +56,21 @@ def html(
     `answered`, `waiting` and `events`.
     """
     record = Record(study, results, figures, lines, pooled, facts)
+    return framed(
+        study, parts(record), what="Report of a study", status=record.status, state=STATES.get(record.status, "warn"), lead=lead(record),
+        headline=headline(record), notices=notices(record), tiles=tiles(record), source="the run's own results",
+        link=("privacy", "What left each hospital"),
+    )  # fmt: skip
+
+
+def framed(study: Study, drawn: Sequence[tuple[Section, Markup]], *, link: tuple[str, str] = ("", ""), **said: Any) -> str:
+    """Sections as one HTML file that loads nothing, under a headline and tiles; `said` is what the template asks for besides."""
     style = template("report.css").render()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     return template("report.html").render(
-        study=study, status=record.status, state=STATES.get(record.status, "warn"), lead=lead(record), headline=headline(record),
-        notices=notices(record), tiles=tiles(record), sections=parts(record), style=Markup(style),
-        policy=policy, digest=manifest.digest(study), version=version("collegium"),
+        study=study, sections=drawn, style=Markup(style), policy=policy, link=link,
+        digest=manifest.digest(study), version=version("collegium"), **said,
     )  # fmt: skip
 
 
