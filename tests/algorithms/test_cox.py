@@ -242,7 +242,7 @@ def test_where_a_hospital_drops_out_the_fit_is_that_of_those_who_answered_last(r
         names = [name for name in here if not (gone and name == "0")]
         changes = {name: task.update(stages[0].algorithm, shared, here[name], {"seed": np.array(0)})[0] for name in names}
         while run.place[:2] == place[:2] and not run.over:
-            run = close(run, stages, changes)
+            run = close(run, stages, changes, 0)
     baseline = risk_sets == "site" and place.round == at  # the last round of all asks for the baseline: the fit is made
     left = {name: rows for name, rows in here.items() if not (leaves and not baseline and name == "0")}
     want = simulate(stages[0].algorithm, left, given=given, rounds=60)
