@@ -388,10 +388,10 @@ def test_a_source_that_goes_away_before_its_rows_are_read(bench: Bench):
 
 
 @pytest.mark.slow
-def test_a_source_that_is_cut_while_its_rows_are_read(bench: Bench, large: Place):
+def test_a_source_that_is_cut_while_its_rows_are_read(bench: Bench, large: Place, tmp_path: Path):
     if not bench.connector.file:
         pytest.skip("tests/data/test_sql.py ends the server's session")
-    place = moved(large, Path(shutil.copy(large.path, bench.folder)))
+    place = moved(large, Path(shutil.copy(large.path, tmp_path)))
     _, batches = sources.load(place, ["n", "filling"])
     rows = len(next(batches)["n"])
     Path(place.path).write_bytes(b"")
