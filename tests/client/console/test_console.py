@@ -83,7 +83,7 @@ def test_a_draft_of_a_files_columns_is_checked_mended_and_started(browser: Brows
         assert "Read these words" in page
         run = re.search(r"Run (\w+) ·", page)[1]  # type: ignore[index]
         assert hub.end(run, 240)["status"] == "finished"
-    done = browser.see(f"/runs/{run}")
+    done = browser.see(f"/studies/{run}")
     assert "Who comes &lt;back&gt;?" in done
     for told in ("Working together", "Download the report", "took part", 'id="privacy"', "<svg"):
         assert told in done, told
@@ -129,21 +129,21 @@ def test_a_run_is_followed_paused_resumed_and_stopped(browser: Browser, sites: l
         home = browser.see("/")
         assert "waits for the data steward of leeds" in home
         assert "Back &lt;b&gt;soon&lt;/b&gt;" in home
-        page = browser.see(f"/runs/{run}")
+        page = browser.see(f"/studies/{run}")
         assert "waits for its data steward" in page
         assert "Stop study" in page
-        assert "Let it go on" in browser.send(f"/runs/{run}/pause").text
+        assert "Let it go on" in browser.send(f"/studies/{run}/pause").text
         assert "is paused" in browser.see("/")
-        assert "It goes on" in browser.send(f"/runs/{run}/resume").text
-        assert "What it has learned is kept" in browser.send(f"/runs/{run}/stop").text
-    page = browser.see(f"/runs/{run}")
+        assert "It goes on" in browser.send(f"/studies/{run}/resume").text
+        assert "What it has learned is kept" in browser.send(f"/studies/{run}/stop").text
+    page = browser.see(f"/studies/{run}")
     assert "stopped" in page
     assert "Stop study" not in page
     assert run in browser.see("/studies")
-    file = browser.ask("GET", f"/runs/{run}/report.html")
+    file = browser.ask("GET", f"/studies/{run}/report.html")
     assert file.headers["content-disposition"].endswith(f'"report-{run}.html"')
     assert "was stopped" in file.text
-    assert browser.ask("GET", f"/runs/{run}/results.json").status_code == 409
+    assert browser.ask("GET", f"/studies/{run}/results.json").status_code == 409
     (sites[0] / "policy.yaml").write_text(POLICY)
 
 
@@ -151,10 +151,10 @@ def test_figures_are_there_for_programs_and_a_run_that_is_not_is_said(browser: B
     with at_work(*sites):
         run = hub.submit(STUDY.replace("Back", "Home"))
         assert hub.end(run, 240)["status"] == "finished"
-    found = json.loads(browser.ask("GET", f"/runs/{run}/results.json").text)
+    found = json.loads(browser.ask("GET", f"/studies/{run}/results.json").text)
     assert found["run"]["run"] == run
     assert found["coefficients"]
-    assert browser.ask("GET", "/runs/nothing").status_code == 404
+    assert browser.ask("GET", "/studies/nothing").status_code == 404
 
 
 def test_a_coordinator_that_is_down_is_a_page(tmp_path: Path):

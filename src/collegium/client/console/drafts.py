@@ -71,4 +71,4 @@ def started(network: Network, ask: Ask) -> Shown | Go:
         raise DataError(f"{len(sites)} hospitals are ticked, the study wants at least {study.sites.minimum}", hint="go back and tick more")
     run = network.start(study, sites)
     told = f"It has begun. Read these words to each hospital's data steward: {words(manifest.digest(study))}"
-    return Go(f"/runs/{run.name}", told)
+    return Go(f"/studies/{run.name}", told)

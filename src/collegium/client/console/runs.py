@@ -77,7 +77,7 @@ def turned(verb: str, says: str) -> Callable[[Network, Ask], Go]:
     def page(network: Network, ask: Ask) -> Go:
         run = network.run(ask.parts["run"])
         getattr(run, verb)()
-        return Go(f"/runs/{run.name}", says)
+        return Go(f"/studies/{run.name}", says)
 
     return page
 
