@@ -91,6 +91,15 @@ def test_training_learns_and_is_compared(outcome, metric, least):
     assert all("line" in kept["compare"] for kept in memory.values())
 
 
+def test_a_cross_table_counts_a_yes_and_a_no_under_their_names():
+    end, _ = run(study("method: {kind: statistics, cross: [[ill, sex]]}"))
+    whole = table()
+    found = end.results["cross ill sex"]["counts"]
+    want = [[int(((whole["ill"] == said) & (whole["sex"] == sex)).sum()) for sex in ("F", "M")] for said in ("no", "yes")]
+    assert found.tolist() == [[*row, 0] for row in want] + [[0, 0, 0]]
+    assert int(end.results["cross ill sex"]["missing"]) == int((whole["ill"] == "").sum())
+
+
 def test_a_description_counts_all_rows():
     end, _ = run(study('method: {kind: statistics, correlations: true, cross: [[sex, group]], quantiles: ["0.5"]}'))
     assert int(end.results["counts"]["rows"]) == 600

@@ -180,8 +180,8 @@ def described(study: Study, method: Statistics) -> list[Stage]:
     if method.correlations and len(values) > 1:
         out.append(("correlations", statistics.correlation(values), 3))
     for a, b in method.cross:
-        levels = {"row_levels": study.variables[a].categories, "column_levels": study.variables[b].categories}
-        out.append((f"cross {a} {b}", statistics.crosstab(a, b, **levels), 1))
+        down, across = (("0", "1") if kinds[name] == "binary" else study.variables[name].categories for name in (a, b))  # yes/no: a number
+        out.append((f"cross {a} {b}", statistics.crosstab(a, b, row_levels=down, column_levels=across), 1))
     return [Stage(name, algorithm, rounds, like(study)) for name, algorithm, rounds in out]
 
 
