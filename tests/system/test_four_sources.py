@@ -1,4 +1,7 @@
-"""One readmission study over four kinds of hospital: OMOP, FHIR, PostgreSQL and CSV. What is summed is what SQL counts by hand."""
+"""One readmission study over four kinds of hospital, each read through its mapping: OMOP, FHIR, PostgreSQL and CSV.
+
+What is summed is what SQL counts by hand.
+"""
 
 import csv
 import gzip
@@ -14,10 +17,11 @@ from typing import Any
 
 import duckdb
 import pytest
+import yaml
 
 import collegium
 from collegium import recipes
-from collegium.data import quality, registry
+from collegium.data import intake, quality, registry
 from collegium.data.place import Place
 from collegium.study import manifest
 from collegium.table import Table
@@ -151,17 +155,32 @@ def stays(seed: int, rows: int) -> list[dict[str, Any]]:
     return out
 
 
-BY_HAND = """select count(*) as stays, count(*) filter (where readmitted = 'yes') as back,
-    count(*) filter (where readmitted = 'yes' and heart_failure = 'yes') as back_ill,
-    count(*) filter (where heart_failure = 'yes') as ill"""
+BY_HAND = """select count(*) as stays, count(*) filter (where haus_readmitted = 'ja') as back,
+    count(*) filter (where haus_readmitted = 'ja' and haus_heart_failure = 'ja') as back_ill,
+    count(*) filter (where haus_heart_failure = 'ja') as ill"""
+WORDS = {"yes": "ja", "no": "nein"}
+
+
+def foreign(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same list in the words of the hospital that keeps it."""
+    return [{f"haus_{name}": WORDS.get(value, value) for name, value in row.items()} for row in rows]
+
+
+def mapped(folder: Path, row: dict[str, Any]) -> None:
+    """The mapping from that hospital's words to the study's, as its data manager keeps it."""
+    codes = {name: {"values": {theirs: ours for ours, theirs in WORDS.items()}} for name in ("heart_failure", "readmitted")}
+    columns = {name: {"from": f"haus_{name}"} | codes.get(name, {}) for name in (one.removeprefix("haus_") for one in row)}
+    (folder / "mappings").mkdir()
+    (folder / "mappings" / "stays.yaml").write_text(yaml.safe_dump({"mapping": 1, "columns": columns}))
 
 
 def postgresql_site(folder: Path, server: servers.Server) -> tuple[Place, Counts]:
-    rows = stays(3, 300)
+    rows = foreign(stays(3, 300))
     columns = ", ".join(f"{name} {'integer' if isinstance(value, int) else 'text'}" for name, value in rows[0].items())
     values = ",\n".join(f"({', '.join(map(records.literal, row.values()))})" for row in rows)
     server.psql(f"create table stays ({columns}); insert into stays values {values};")
     back = server.psql(f"{BY_HAND} from stays").strip().split("|")
+    mapped(folder, rows[0])
     secret = folder / "secret"
     secret.write_text(servers.PASSWORD)
     secret.chmod(0o600)
@@ -172,9 +191,10 @@ def postgresql_site(folder: Path, server: servers.Server) -> tuple[Place, Counts
 def csv_site(folder: Path) -> tuple[Place, Counts]:
     path = folder / "stays.csv"
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list((rows := stays(4, 280))[0]))
+        writer = csv.DictWriter(file, list((rows := foreign(stays(4, 280)))[0]))
         writer.writeheader()
         writer.writerows(rows)
+    mapped(folder, rows[0])
     found = duckdb.execute(f"{BY_HAND} from read_csv('{path}')").fetchone()
     assert found is not None
     return Place(str(path)), dict(zip(("stays", "back", "back_ill", "ill"), found, strict=True))
@@ -198,7 +218,10 @@ def test_the_cohort_of_four_hospitals_is_what_sql_counts(tmp_path: Path, server:
         folder.mkdir()
         place, hand[name] = made(folder)
         registry.add(folder, "stays", place)
-        tables[name], _ = quality.cleaned(registry.find(folder, "stays").read(asked), asked)
+        if not (folder / "mappings").exists():  # the view speaks in the study's words already: its mapping renames nothing
+            (folder / "mappings").mkdir()
+            (folder / "mappings" / "stays.yaml").write_text("{mapping: 1, columns: {heart_failure: {from: heart_failure}}}")
+        tables[name], _ = quality.passed(intake.named(folder, "stays", asked), asked)
         assert counted(tables[name]) == hand[name], name
     assert hand["omop"]["stays"] > 900
     assert hand["omop"]["ill"] >= 70
