@@ -19,7 +19,7 @@ import numpy as np
 from collegium import tree as T
 from collegium.client.network import Network, Run
 from collegium.coordinator import founding, serve
-from collegium.data import quality, registry
+from collegium.data import intake, quality, registry
 from collegium.engine.run import Run as Course
 from collegium.errors import LinkError
 from collegium.recipes import learner
@@ -170,7 +170,7 @@ def flat(results: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 def tables(folder: Path, sites: Mapping[str, str], study: Study) -> dict[str, Table]:
     """The sites' rows, read as their workers read them."""
-    return {name: plan.rows(study, quality.ready(registry.find(folder / name, "patients").read(study), study)) for name in sites}
+    return {name: plan.rows(study, quality.passed(intake.named(folder / name, "patients", study), study)[0]) for name in sites}
 
 
 def in_process(folder: Path, sites: Mapping[str, str], text: str) -> dict[str, np.ndarray]:

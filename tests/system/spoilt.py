@@ -22,35 +22,35 @@ from collegium.engine.messages import Task
 from collegium.site import agent, pipe, worker
 from collegium.table import Table
 
-Answer = Callable[[worker.Bench, Task, Any, Any], tuple[dict[str, Any], Any]]
+Answer = Callable[..., tuple[dict[str, Any], Any]]
 honest: Answer = worker.Bench.answer
 
 
-def longer(bench: worker.Bench, task: Task, state: Any, masks: Any = ()) -> tuple[dict[str, Any], Any]:
+def longer(bench: worker.Bench, task: Task, state: Any, *more: Any) -> tuple[dict[str, Any], Any]:
     """Eight bytes more than the round asks for."""
-    return told(bytes(honest(bench, task, state, masks)[1]) + bytes(8))
+    return told(bytes(honest(bench, task, state, *more)[1]) + bytes(8))
 
 
-def crowd(bench: worker.Bench, task: Task, state: Any, masks: Any = ()) -> tuple[dict[str, Any], Any]:
+def crowd(bench: worker.Bench, task: Task, state: Any, *more: Any) -> tuple[dict[str, Any], Any]:
     """A vector that says it holds two sites, and so would spoil everybody's sum."""
-    return told(bytes(honest(bench, task, state, masks)[1])[:-8] + (2).to_bytes(8, "little"))
+    return told(bytes(honest(bench, task, state, *more)[1])[:-8] + (2).to_bytes(8, "little"))
 
 
 def told(vector: bytes) -> tuple[dict[str, Any], bytes]:
     return {"digest": blake3.blake3(vector).hexdigest(), "nbytes": len(vector), "line": {}}, vector
 
 
-def shape(bench: worker.Bench, task: Task, state: Any, masks: Any = ()) -> tuple[dict[str, Any], Any]:
+def shape(bench: worker.Bench, task: Task, state: Any, *more: Any) -> tuple[dict[str, Any], Any]:
     """An update of which one array has an entry too many."""
-    return twisted(bench, task, state, masks, lambda values: np.append(values, 0.0))
+    return twisted(bench, task, state, more, lambda values: np.append(values, 0.0))
 
 
-def nan(bench: worker.Bench, task: Task, state: Any, masks: Any = ()) -> tuple[dict[str, Any], Any]:
+def nan(bench: worker.Bench, task: Task, state: Any, *more: Any) -> tuple[dict[str, Any], Any]:
     """An update of which one array holds numbers that are none."""
-    return twisted(bench, task, state, masks, lambda values: np.full_like(values, np.nan))
+    return twisted(bench, task, state, more, lambda values: np.full_like(values, np.nan))
 
 
-def twisted(bench: worker.Bench, task: Task, state: Any, masks: Any, twist: Callable[[Any], Any]) -> tuple[dict[str, Any], Any]:
+def twisted(bench: worker.Bench, task: Task, state: Any, more: Any, twist: Callable[[Any], Any]) -> tuple[dict[str, Any], Any]:
     stage = bench.stages[task.place.stage]
 
     def local(shared: T.Tree, table: Table, memory: T.Tree) -> tuple[T.Tree, T.Tree]:
@@ -62,7 +62,7 @@ def twisted(bench: worker.Bench, task: Task, state: Any, masks: Any, twist: Call
     false = stage._replace(algorithm=stage.algorithm._replace(local=local))
     honestly, bench.stages = bench.stages, [false if each is stage else each for each in bench.stages]
     try:
-        return honest(bench, task, state, masks)
+        return honest(bench, task, state, *more)
     finally:
         bench.stages = honestly
 
@@ -74,8 +74,8 @@ def liar(lie: str) -> None:
     """A worker's life: honest until the place that `LIE:STAGE:ROUND` names, lying from there on."""
     name, stage, number = lie.split(":")
 
-    def answer(bench: worker.Bench, task: Task, state: Any, masks: Any = ()) -> tuple[dict[str, Any], Any]:
-        return (LIES[name] if task.place[:2] >= (int(stage), int(number)) else honest)(bench, task, state, masks)
+    def answer(bench: worker.Bench, task: Task, state: Any, *more: Any) -> tuple[dict[str, Any], Any]:
+        return (LIES[name] if task.place[:2] >= (int(stage), int(number)) else honest)(bench, task, state, *more)
 
     worker.Bench.answer = answer  # type: ignore[method-assign]  # that is the lie
     worker.main()

@@ -83,9 +83,9 @@ MISFITS = {
         "check the unit and the codes of this column",
     ),
     "text": Misfit(
-        cells(1, lambda n, t: f"{SECRET} sixty" if n in (6, 60) else t),
+        cells(1, lambda n, t: f"{SECRET} sixty" if n % 9 == 6 else t),
         "age",
-        "holds text in 2 rows, first in row 7; wanted a number of years",
+        "holds text in 13 rows, first in row 7; wanted a number of years",
         "leave missing values empty",
     ),
     "comma": Misfit(
@@ -96,7 +96,10 @@ MISFITS = {
     ),
     "empty": Misfit(HEAD + "\n", "", "the table holds no rows", "check the export and its filter"),
     "infinite": Misfit(
-        cells(1, lambda n, t: "inf" if n == 6 else t), "age", "holds infinite values in 1 rows; wanted numbers", "export them as missing"
+        cells(1, lambda n, t: "inf" if n % 9 == 6 else t),
+        "age",
+        "holds infinite values in 13 rows; wanted numbers",
+        "export them as missing",
     ),
     "schema": Misfit(
         OWN.replace(HEAD, "Fall,Alter,Geschlecht,Diagnose,krank"),
@@ -113,6 +116,7 @@ ODD = {  # files that take part, and what the data check says of them
     "nan": (cells(1, lambda n, t: "NaN" if n % 3 == 0 else t), "is in order"),
     "class": (cells(4, lambda n, t: "0", size=400), "is the same in every row: this hospital helps the joint model"),
     "constant": (cells(1, lambda n, t: "60"), "has the same value in every row that has one"),
+    "record": (cells(1, lambda n, t: f"{SECRET} sixty" if n in (6, 60) else "inf" if n == 7 else t), "count as missing"),
     "few": (cells(2, lambda n, t: SECRET if n % 9 == 0 else t), "not among the listed categories and count as missing"),
 }
 LIES = {  # from the first float sum on
@@ -238,7 +242,7 @@ def misfits(crowd: Federation) -> Outcome:
 @pytest.mark.parametrize("name", MISFITS)
 def test_a_table_that_does_not_fit_is_told_at_the_site_and_named_at_the_coordinator(crowd: Federation, misfits: Outcome, name: str):
     misfit, told = MISFITS[name], known(crowd.folder / name, misfits.run.name)
-    assert f"{name}.csv: " in told["detail"]
+    assert ("torn.csv: " if name == "torn" else "table 'patients': ") in told["detail"]
     assert misfit.says in told["detail"]
     assert "; way out: " in told["detail"]
     assert misfit.way_out in told["detail"].split("; way out: ")[1]
