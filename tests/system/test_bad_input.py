@@ -103,8 +103,8 @@ MISFITS = {
     ),
     "schema": Misfit(
         OWN.replace(HEAD, "Fall,Alter,Geschlecht,Diagnose,krank"),
-        "age",
-        "is not in the table",
+        "",
+        "there is no column 'who', which says whose row it is",
         "it has the columns Fall, Alter, Geschlecht, Diagnose, krank",
     ),
     "codes": Misfit(
