@@ -60,7 +60,8 @@ async def test_each_site_is_told_what_concerns_it(tmp_path: Path):
     run.roster["c"] = Member(left="the policy said no")
     assert unpack(run.reply("c").body)[0]["status"] == "stopped"
     run.status, run.results = "finished", Frame("ab", 3, None)
-    assert unpack(run.reply("a").body)[0] == {"status": "finished", "says": "", "task": None, "results": "ab", "results_bytes": 3}
+    last = {"status": "finished", "says": "", "task": None, "results": "ab", "results_bytes": 3, "first": ""}
+    assert unpack(run.reply("a").body)[0] == last
 
 
 @in_loop

@@ -17,10 +17,12 @@ def test_kept_results_become_a_model(tmp_path: Path):
     found = simulate(STUDY, SITES, pooled=False)
     (tmp_path / "results.safetensors").write_bytes(b"".join(bytes(piece) for piece in wire.encode(found.trees)))
     (tmp_path / "study.json").write_bytes(manifest.signed(found.study))
+    (tmp_path / "run.json").write_text('{"first": "5f0c"}')
     assert complete(tmp_path)
     model = predict.load(tmp_path)
     np.testing.assert_array_equal(model.predict(simulate_rows()), found.model.predict(simulate_rows()))
     assert model.card["trained_on"]["sites"] == 3
+    assert model.card["first_weights"] == "5f0c"
     assert complete(tmp_path)
 
 

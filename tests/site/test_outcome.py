@@ -12,12 +12,13 @@ def test_results_study_and_line_lie_side_by_side_and_again_changes_nothing(tmp_p
     source = tmp_path / "blob"
     source.write_bytes(b"results")
     for _ in range(2):
-        outcome.keep(tmp_path / "models" / "r", source, {"title": "T"}, {"gain": "0.1"})
+        outcome.keep(tmp_path / "models" / "r", source, {"title": "T"}, {"gain": "0.1"}, first="5f0c")
         found = {path.name: path.read_bytes() for path in (tmp_path / "models" / "r").iterdir()}
-        assert found.keys() == {"results.safetensors", "study.json", "line.json"}
+        assert found.keys() == {"results.safetensors", "study.json", "line.json", "run.json"}
         assert found["results.safetensors"] == b"results"
         assert json.loads(found["study.json"]) == {"title": "T"}
         assert json.loads(found["line.json"]) == {"gain": "0.1"}
+        assert json.loads(found["run.json"]) == {"first": "5f0c"}
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path):

@@ -105,6 +105,7 @@ class Live:
     roster: dict[str, Member]
     status: Status = "running"
     says: str = ""
+    first: str = ""  # the digest of the weights that were brought and training began from
     tries: int = 1  # how often the present round was asked since the run was last started or resumed
     closed: list[str] | None = None  # whose answers count, where that was committed before they are added up
     abandoned: bool = False  # the present round was given up: `resume` asks it again
@@ -230,7 +231,7 @@ class Live:
 
     def closing(self) -> Reply:
         """The last word of a run."""
-        return self.told(says(self.status, self.says, self.results))
+        return self.told(says(self.status, self.says, self.results, first=self.first))
 
     def idle(self) -> Reply:
         """Nothing to do within the time that the site waits."""
@@ -242,13 +243,20 @@ class Live:
 
 
 def says(
-    status: str, sentence: str, results: Frame | None = None, secure: Mapping[str, Any] | None = None, sums: Sequence[Any] = ()
+    status: str,
+    sentence: str,
+    results: Frame | None = None,
+    secure: Mapping[str, Any] | None = None,
+    sums: Sequence[Any] = (),
+    *,
+    first: str = "",
 ) -> Reply:
-    """A reply without a task; `secure` is a message of the secure sum, `sums` are those that sites check."""
+    """A reply without a task; `secure` is a message of the secure sum, `sums` are those that sites check, `first` what the model
+    of the results began from."""
     message: dict[str, Any] = {"status": status, "says": sentence, "task": None} | ({"secure": secure} if secure else {})
     message |= {"sums": [*sums]} if sums else {}
     if results:
-        message |= {"results": results.digest, "results_bytes": results.nbytes}
+        message |= {"results": results.digest, "results_bytes": results.nbytes, "first": first}
     return Reply(message)
 
 

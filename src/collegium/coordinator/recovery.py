@@ -104,7 +104,7 @@ def take_up(means: Means, run: str) -> tuple[Live, list[Any]]:
     kept = states.recall(row.state, place_of(json.loads(row.place)), layout, target, frames, means.blobs)
     mine = {stage.name for stage in stages}
     given = {**given, **{name: tree for name, tree in kept.run.results.items() if name not in mine}}  # what was brought when it began
-    live = Live(run, row.study, study, stages, given, kept, roster_of(row.roster), row.status, row.says, row.tries)
+    live = Live(run, row.study, study, stages, given, kept, roster_of(row.roster), row.status, row.says, row.first, row.tries)
     live.secure = sums_of(means, live)
     if live.secure:
         live.secure.recall(secure)

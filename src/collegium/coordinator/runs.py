@@ -103,6 +103,7 @@ class Runs:
         `brought` came with it; `first` is the digest of the file of first weights that this was.
         """
         live = await asyncio.to_thread(self.begin, study_digest, sites, brought)
+        live.first = first
         start = f"; training begins from weights that were brought, of digest {first}" if brought else ""
         event = self.means.event(live, "started", f"started with {len(sites)} sites: {', '.join(sorted(sites))}{start}")
 
@@ -235,7 +236,7 @@ class Runs:
         if live is None and run not in self.over:
             row, sums = self.means.store.read(lambda c: (records.run_row(c, run), records.shown_sums(c, run)))
             results = Frame(row.results, row.results_bytes, None) if row.results else None
-            self.over[run] = (says(row.status, row.says, results, sums=[*sums.values()]), frozenset(roster_of(row.roster)))
+            self.over[run] = (says(row.status, row.says, results, sums=[*sums.values()], first=row.first), frozenset(roster_of(row.roster)))
         if site not in (live.roster if live else self.over[run][1]):
             raise NotAllowed(f"site {site!r} takes no part in run {run}: it began without it", hint="it is asked in the next run")
         if live:

@@ -17,7 +17,7 @@ from collegium import wire
 from collegium.algorithms.compare import REASONS
 from collegium.study import manifest
 
-RESULTS, STUDY, CARD = "results.safetensors", "study.json", "card.json"
+RESULTS, STUDY, RUN, CARD = "results.safetensors", "study.json", "run.json", "card.json"
 
 
 def complete(folder: Path) -> bool:
@@ -32,9 +32,14 @@ def complete(folder: Path) -> bool:
     study, results = manifest.read((folder / STUDY).read_text()), wire.decode((folder / RESULTS).read_bytes())
     if "params" not in results.get("fit", {}):
         return False  # statistics leave no model
-    made: dict[str, Any] = card(study, results, sites=hospitals(results), created=time.strftime("%d %B %Y"))
+    made: dict[str, Any] = card(study, results, sites=hospitals(results), created=time.strftime("%d %B %Y"), first=first(folder))
     save(folder, study, results, made)
     return True
+
+
+def first(folder: Path) -> str | None:
+    """The digest of the weights that training began from, "" where they were drawn; None where an older agent did not keep it."""
+    return str(json.loads((folder / RUN).read_text())["first"]) if (folder / RUN).is_file() else None
 
 
 def hospitals(results: T.Tree) -> int:

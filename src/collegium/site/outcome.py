@@ -11,8 +11,11 @@ from collegium.errors import StorageError
 from collegium.site.config import settle, write
 
 
-def keep(folder: Path, source: Path, manifest: Mapping[str, Any], line: Mapping[str, str]) -> None:
-    """Put a copy of the results beside the study they answer, for `collegium model`; again changes nothing. Raises `StorageError`."""
+def keep(folder: Path, source: Path, manifest: Mapping[str, Any], line: Mapping[str, str], *, first: str = "") -> None:
+    """Put a copy of the results beside the study they answer, for `collegium model`; again changes nothing. Raises `StorageError`.
+
+    `first` is the digest of the weights that training began from, where those were brought.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, folder / "results.part")
@@ -22,3 +25,4 @@ def keep(folder: Path, source: Path, manifest: Mapping[str, Any], line: Mapping[
         raise StorageError(f"{folder} cannot be written: {e.strerror}", hint="make room on the disk") from None
     write(folder / "study.json", canonical(manifest))
     write(folder / "line.json", canonical(line))
+    write(folder / "run.json", canonical({"first": first}))

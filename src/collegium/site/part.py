@@ -399,7 +399,7 @@ class Part:
         if status == "finished" and reply.get("results") and not altered:
             folder = self.house.config.folder / "models" / self.run
             source = self.cache.fetch(self.house.link, str(reply["results"]), int(reply["results_bytes"]))
-            self.recorded(lambda: outcome.keep(folder, source, self.manifest, self.line))
+            self.recorded(lambda: outcome.keep(folder, source, self.manifest, self.line, first=str(reply.get("first", ""))))
             self.tell(model=str(folder))
         self.tell(status=status, says=str(reply.get("says", "")), doing="", trouble=str(lie or ""))
         return status
