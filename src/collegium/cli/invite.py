@@ -66,48 +66,32 @@ def shown(screen: Screen, study: str, arrays: bool, folder: str | None) -> None:
 
 def told(screen: Screen, facts: Mapping[str, Any], study: Mapping[str, Any], arrays: bool) -> str:
     """An invitation, for people."""
+    from collegium.site import briefing
+
     state = STATES[facts["state"]] + (f" ({facts['says']})" if facts["state"] in ("declined", "changed") else "")
     lead, cost, safe = facts["lead"], facts["cost"], facts["protections"]
     head = [
         ("state", state), ("came", facts["received"]), ("lead", f"{lead['name'] or 'not named'}; key {lead['fingerprint']}"),
         *((name, value) for name, value in study.items() if name != "title"),
     ]  # fmt: skip
-    reads = [
-        (
-            c["name"],
-            c["use"] if c["required"] else f"{c['use']}, may be absent",
-            c["kind"],
-            c["unit"],
-            c["allowed"],
-            c["code"],
-            c["meaning"],
-        )
-        for c in facts["columns"]
-    ]
-    sent = [(s["step"], many(s["numbers"]), many(s["rounds"]), many(s["bytes"]), s["holds"]) for s in facts["leaves"]]
     who = [(p["site"], p["fingerprint"], "this hospital" if p["here"] else p["verified"] or "no") for p in facts["participants"]]
     parts = [
         f"{facts['title']}\n{facts['purpose']}", columns(head),
         f"Reads of the table {facts['policy']['table'] or '(none is open to it)'}:\n"
-        + screen.table(reads, ("column", "use", "kind", "unit", "allowed", "code", "meaning")),
-        "Leaves this hospital, at most:\n" + screen.table(sent, ("step", "numbers a round", "rounds", "bytes in all", "what they are"))
-        + "\nNever: rows, names, dates, images.",
+        + screen.table(briefing.reads(facts), ("column", "use", "kind", "unit", "allowed", "code", "meaning")),
+        "Leaves this hospital, at most:\n"
+        + screen.table(briefing.sent(facts), ("step", "numbers a round", "rounds", "bytes in all", "what they are")) + "\nNever: rows, names, dates, images.",
         *([every(screen, facts)] if arrays else ["Every array with its shape and bits: add --arrays."]),
         "Takes part:\n" + screen.table(who, ("hospital", "fingerprint, to compare by phone", "verified"))
         + f"\n{facts['verified']} verified; at least {facts['must_be_verified']} must be when you approve.",
         columns([("secure sum", safe["secure_sum_says"]), ("differential privacy", safe["differential_privacy"])]),
-        f"Cost: at most {many(cost['rounds'])} rounds, {many(cost['bytes'])} bytes out of this hospital.",
+        f"Cost: at most {briefing.many(cost['rounds'])} rounds, {briefing.many(cost['bytes'])} bytes out of this hospital.",
         *changed(facts["before"]), *against(facts["policy"]),
         f"Fingerprint of the study, to compare with its lead by phone:\n  {facts['fingerprint']}\n  ({facts['study']})",
         f"Then: collegium invite approve {facts['study'][:8]} --verified HOSPITAL ...\n"
         f"  or: collegium invite decline {facts['study'][:8]} --because REASON",
     ]  # fmt: skip
     return "\n\n".join(parts)
-
-
-def many(count: int | None) -> str:
-    """A number of things, which for a step that depends on an unusable one cannot be told."""
-    return "?" if count is None else f"{count:,}"
 
 
 def every(screen: Screen, facts: Mapping[str, Any]) -> str:

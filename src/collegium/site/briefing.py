@@ -119,3 +119,20 @@ def former(config: Config, offer: Offer) -> Facts | None:
     if found is None:
         return None
     return {"study": found[1].study, "approved": found[0], "changes": changes(found[1].manifest, offer.manifest)}
+
+
+def reads(facts: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The columns that would be read as rows for people: name, use, kind, unit, what is allowed, code, meaning."""
+    uses = [one["use"] if one["required"] else f"{one['use']}, may be absent" for one in facts["columns"]]
+    rest = ("kind", "unit", "allowed", "code", "meaning")
+    return [(one["name"], use, *(one[name] for name in rest)) for one, use in zip(facts["columns"], uses, strict=True)]
+
+
+def sent(facts: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """What would leave as rows for people: step, numbers a round, rounds, bytes in all, what they are."""
+    return [(one["step"], *(many(one[name]) for name in ("numbers", "rounds", "bytes")), one["holds"]) for one in facts["leaves"]]
+
+
+def many(count: int | None) -> str:
+    """A number of things, which for a step that depends on an unusable one cannot be told."""
+    return "?" if count is None else f"{count:,}"

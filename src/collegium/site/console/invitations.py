@@ -41,33 +41,15 @@ def shown(folder: Path, ask: Ask) -> Shown:
     found, rules = rules_of(folder)
     offer = invites.load(folder, ask.parts["study"])
     facts = briefing.brief(found, rules, offer)
-    leaves = [(s["step"], *map(many, (s["numbers"], s["rounds"], s["bytes"])), s["holds"]) for s in facts["leaves"]]
-    reads = [
-        (
-            c["name"],
-            c["use"] if c["required"] else f"{c['use']}, may be absent",
-            c["kind"],
-            c["unit"],
-            c["allowed"],
-            c["code"],
-            c["meaning"],
-        )
-        for c in facts["columns"]
-    ]
     return Shown("invitation.html", {
         "it": facts, "state": STATES[facts["state"]], "tables": config.tables(folder), "steward": (folder / steward.PUBLIC).exists(),
-        "leaves": leaves, "columns": reads, "exactly": exactly(offer),
+        "leaves": briefing.sent(facts), "columns": briefing.reads(facts), "exactly": exactly(offer),
     })  # fmt: skip
 
 
 def exactly(offer: Offer) -> str:
     """What a page shows, in a word: the study, and who takes part in it."""
     return f"{offer.study}:{participants.head(offer.entries)}"
-
-
-def many(count: int | None) -> str:
-    """A number of things, which for a step that depends on an unusable one cannot be told."""
-    return "?" if count is None else f"{count:,}"
 
 
 def approved(folder: Path, ask: Ask) -> Go:
