@@ -80,7 +80,8 @@ def told(screen: Screen, facts: Mapping[str, Any], study: Mapping[str, Any], arr
         f"Reads of the table {facts['policy']['table'] or '(none is open to it)'}:\n"
         + screen.table(briefing.reads(facts), ("column", "use", "kind", "unit", "allowed", "code", "meaning")),
         "Leaves this hospital, at most:\n"
-        + screen.table(briefing.sent(facts), ("step", "numbers a round", "rounds", "bytes in all", "what they are")) + "\nNever: rows, names, dates, images.",
+        + screen.table(briefing.sent(facts), ("step", "numbers a round", "rounds", "bytes in all", "what they are"))
+        + "\nNever: rows, names, dates, images.",
         *([every(screen, facts)] if arrays else ["Every array with its shape and bits: add --arrays."]),
         "Takes part:\n" + screen.table(who, ("hospital", "fingerprint, to compare by phone", "verified"))
         + f"\n{facts['verified']} verified; at least {facts['must_be_verified']} must be when you approve.",
