@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmarks.measure import free_port, wait_for
 from collegium.client.network import Network
-from collegium.coordinator import founding
+from collegium.coordinator import founding, home
 from collegium.data import registry
 from collegium.site import config, enrol
 from collegium.site.dial import Dialler, target
@@ -133,13 +133,11 @@ def federation(
     """
     port = port or free_port()
     founding.init(folder / "coordinator", f"https://127.0.0.1:{dialled or port}", "benchmark")
-    public, root = founding.key(folder / "coordinator").public, (folder / "coordinator" / "tls-root.pem").read_text()
+    public, root = home.key(folder / "coordinator").public, (folder / "coordinator" / "tls-root.pem").read_text()
     with ExitStack() as stack:
         arguments = [sys.executable, "-c", COORDINATOR.format(before=before), str(folder / "coordinator"), str(port)]
         coordinator = stack.enter_context(process(arguments, folder / "coordinator.log", dict(os.environ)))
-        link = Link(
-            Dialler(target(f"https://127.0.0.1:{port}"), root=root), founding.read_key(folder / "coordinator" / "operator.key"), public
-        )
+        link = Link(Dialler(target(f"https://127.0.0.1:{port}"), root=root), home.read_key(folder / "coordinator" / "operator.key"), public)
         wait_for("the coordinator", lambda: answers(link, coordinator, folder / "coordinator.log"), limit_s=60)
         found = Federation(folder, port, coordinator, link, [*names])
         with ThreadPoolExecutor(4) as pool:

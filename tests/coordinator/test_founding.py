@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from collegium import identity
-from collegium.coordinator import certificate, founding
+from collegium.coordinator import certificate, founding, home
 from collegium.coordinator.app import build
 from collegium.errors import ConflictError, StorageError, StudyError
 from collegium.study.plan import planned
@@ -16,24 +16,24 @@ URL = "https://hub.example:8443"
 def test_a_folder_is_founded_with_private_files(tmp_path: Path):
     made = founding.init(tmp_path / "hub", URL, "North", hosts=["10.0.0.5"])
     folder = tmp_path / "hub"
-    assert founding.key(folder).public == made.public
-    assert founding.settings(folder) == {"title": "North", "url": URL}
+    assert home.key(folder).public == made.public
+    assert home.settings(folder) == {"title": "North", "url": URL}
     private = {"identity.key", "operator.key", "coordinator.json", "collegium.db", "tls.pem", "tls.key", "tls-root.pem"}
     assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == dict.fromkeys(private, 0o600)
     root = certificate.x509.load_pem_x509_certificate((folder / "tls-root.pem").read_bytes())
     assert identity.fingerprint(made.public) in root.subject.rfc4514_string()
     app = build(folder, plan=planned)
-    operator = founding.read_key(folder / founding.OPERATOR)
+    operator = home.read_key(folder / home.OPERATOR)
     assert app.members.who(operator.public).role == "operator"
     app.means.store.close()
 
 
 def test_nothing_is_ever_overwritten(tmp_path: Path):
     founding.init(tmp_path / "hub", URL, "North")
-    before = founding.key(tmp_path / "hub").public
+    before = home.key(tmp_path / "hub").public
     with pytest.raises(ConflictError, match="not empty"):
         founding.init(tmp_path / "hub", URL, "South")
-    assert founding.key(tmp_path / "hub").public == before
+    assert home.key(tmp_path / "hub").public == before
     (tmp_path / "empty").mkdir()
     founding.init(tmp_path / "empty", URL, "South")
 
@@ -65,20 +65,20 @@ def test_what_is_missing_is_named(tmp_path: Path):
     assert not (tmp_path / "hub" / "collegium.db").exists()
     (tmp_path / "hub" / "identity.key").write_text("not a key")
     with pytest.raises(StorageError, match=r"identity\.key cannot be read"):
-        founding.key(tmp_path / "hub")
+        home.key(tmp_path / "hub")
 
 
 def test_one_coordinator_at_a_time_has_the_folder(tmp_path: Path):
     founding.init(tmp_path / "hub", URL, "North")
-    with founding.only_one(tmp_path / "hub"):
-        with pytest.raises(ConflictError, match="already serves") as caught, founding.only_one(tmp_path / "hub"):
+    with home.only_one(tmp_path / "hub"):
+        with pytest.raises(ConflictError, match="already serves") as caught, home.only_one(tmp_path / "hub"):
             pass
         assert "stop that one first" in caught.value.hint
-    with founding.only_one(tmp_path / "hub"):
+    with home.only_one(tmp_path / "hub"):
         pass
-    with pytest.raises(StorageError, match="is not a coordinator's folder"), founding.only_one(tmp_path):
+    with pytest.raises(StorageError, match="is not a coordinator's folder"), home.only_one(tmp_path):
         pass
-    (tmp_path / "hub" / founding.LOCK).unlink()
-    (tmp_path / "hub" / founding.LOCK).mkdir()
-    with pytest.raises(StorageError, match="cannot be opened"), founding.only_one(tmp_path / "hub"):
+    (tmp_path / "hub" / home.LOCK).unlink()
+    (tmp_path / "hub" / home.LOCK).mkdir()
+    with pytest.raises(StorageError, match="cannot be opened"), home.only_one(tmp_path / "hub"):
         pass

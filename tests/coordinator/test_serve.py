@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from collegium.coordinator import founding, serve
+from collegium.coordinator import founding, home, serve
 from collegium.coordinator.records import Event
 from collegium.errors import ConflictError, LinkError, StorageError
 
@@ -75,11 +75,11 @@ async def take_part(folder: Path, port: int) -> None:
     url = f"https://127.0.0.1:{port}"
     async with httpx.AsyncClient(base_url=url, verify=context, timeout=30, trust_env=False) as client:
         boot = (await client.get("/v1/identity")).json()["boot"]
-        key = founding.key(folder)
+        key = home.key(folder)
         door = SimpleNamespace(key=key, fingerprint=identity.fingerprint(key.public), counters=SimpleNamespace(boot=boot))
         far = SimpleNamespace(door=door)
         world = World.__new__(World)
-        world.app, world.operator = far, Speaker(far, founding.read_key(folder / "operator.key"), client)
+        world.app, world.operator = far, Speaker(far, home.read_key(folder / "operator.key"), client)
         sites = []
         for name in ("amber", "birch"):
             invited = identity.read_code((await world.operator.call("POST", "/v1/invites", {"name": name}))["code"])

@@ -15,7 +15,7 @@ from collegium import identity, wire
 from collegium import tree as T
 from collegium.algorithms.algorithm import Algorithm
 from collegium.canonical import canonical, pack, unpack
-from collegium.coordinator import founding
+from collegium.coordinator import founding, home
 from collegium.coordinator.app import App, build
 from collegium.coordinator.auth import PACKED
 from collegium.coordinator.means import Plan
@@ -230,7 +230,7 @@ class World:
         if found:
             founding.init(folder, URL, "Test federation", hosts=["127.0.0.1"])
         self.app = build(folder, **({"plan": plan_of()} | how))
-        self.operator = Speaker(self.app, founding.read_key(folder / "operator.key"))
+        self.operator = Speaker(self.app, home.read_key(folder / "operator.key"))
 
     async def join(self, *names: str) -> list[Site]:
         """Invited and joined sites."""

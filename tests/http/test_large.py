@@ -15,7 +15,7 @@ from collegium import tree as T
 from collegium.algorithms.algorithm import Algorithm
 from collegium.canonical import canonical
 from collegium.client.network import Network
-from collegium.coordinator import founding
+from collegium.coordinator import founding, home
 from collegium.coordinator.blobs import File
 from collegium.engine import task
 from collegium.engine.messages import Answer, document, task_of
@@ -116,15 +116,15 @@ class Hospital(threading.Thread):
 
 
 def linked(folder: Path, key: identity.Key) -> Link:
-    to = target(founding.settings(folder)["url"])
-    return Link(Dialler(to, None, root=(folder / "tls-root.pem").read_text()), key, founding.key(folder).public)
+    to = target(home.settings(folder)["url"])
+    return Link(Dialler(to, None, root=(folder / "tls-root.pem").read_text()), key, home.key(folder).public)
 
 
 def test_three_hundred_megabytes_in_little_memory_and_through_a_kill(tmp_path: Path):
     hub, port = tmp_path / "hub", free_port()
     founding.init(hub, f"https://127.0.0.1:{port}", "Large")
     process = start(hub)
-    network = Network(linked(hub, founding.read_key(hub / founding.OPERATOR)))
+    network = Network(linked(hub, home.read_key(hub / home.OPERATOR)))
     try:
         network.link.steadily(network.status)
         idle = peak_mb(process.pid)

@@ -17,7 +17,7 @@ import uvicorn
 from collegium import identity
 from collegium.canonical import canonical
 from collegium.client.network import Network
-from collegium.coordinator import app, founding
+from collegium.coordinator import app, founding, home
 from collegium.data import registry
 from collegium.site import agent, enrol
 from collegium.site.dial import Dialler, target
@@ -56,7 +56,7 @@ class Federation:
 
     def called(self) -> Link:
         """The operator's line, which ends with the server."""
-        return self.link(founding.read_key(self.folder / "operator.key"))
+        return self.link(home.read_key(self.folder / "operator.key"))
 
     def link(self, key: identity.Key) -> Link:
         return Link(Dialler(target(self.url), root=self.root), key, self.key.public)

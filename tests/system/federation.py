@@ -18,7 +18,7 @@ import numpy as np
 
 from collegium import tree as T
 from collegium.client.network import Network, Run
-from collegium.coordinator import founding, serve
+from collegium.coordinator import founding, home, serve
 from collegium.data import intake, quality, registry
 from collegium.engine.run import Run as Course
 from collegium.errors import LinkError
@@ -144,9 +144,9 @@ class Federation:
             return False
 
     def connect(self) -> Network:
-        to = target(founding.settings(self.hub)["url"])
+        to = target(home.settings(self.hub)["url"])
         dialler = Dialler(to, way_out(to, "", {}), root=(self.hub / "tls-root.pem").read_text(), ca_file="")
-        return Network(Link(dialler, founding.read_key(self.hub / founding.OPERATOR), founding.key(self.hub).public, agent="test"))
+        return Network(Link(dialler, home.read_key(self.hub / home.OPERATOR), home.key(self.hub).public, agent="test"))
 
     def begin(self, study: str) -> Run | None:
         """Submit and start a study; None if the coordinator died while it started, as it may."""

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-from collegium.coordinator import api, auth, founding, people
+from collegium.coordinator import api, auth, home, people
 from collegium.coordinator import store as s
 from collegium.coordinator.auth import Call, Door, Receive, Scope, Send
 from collegium.coordinator.blobs import Blobs
@@ -34,8 +34,8 @@ class App:
 
     def __init__(self, folder: Path, means: Means, boot: str) -> None:
         self.folder, self.means = folder, means
-        key, root = founding.key(folder), (folder / "tls-root.pem").read_text()
-        settings = people.Settings(**founding.settings(folder), public=key.public, version=founding.version())
+        key, root = home.key(folder), (folder / "tls-root.pem").read_text()
+        settings = people.Settings(**home.settings(folder), public=key.public, version=home.version())
         self.members = Members(means.store, means.now)
         self.runs = Runs(means)
         self.door = Door(key, boot, self.members)
@@ -192,10 +192,10 @@ def build(
     spooled, committed, folded, applied; `tell` hears every committed event; the clocks and the free space of the disk are
     arguments, so that tests may turn them.
     """
-    founding.refuse_unfounded(folder)
+    home.refuse_unfounded(folder)
     store = s.open_folder(folder)
     blobs = Blobs(folder / "blobs", **({"free": free} if free else {}))
     clocks: dict[str, Any] = {name: value for name, value in (("clock", clock), ("now", now)) if value}
-    logbook = Logbook(store, founding.key(folder))
+    logbook = Logbook(store, home.key(folder))
     means = Means(store, blobs, Spool(folder / "spool", blobs), plan, logbook, reached=reached, tell=tell, **clocks)
     return App(folder, means, secrets.token_hex(8))

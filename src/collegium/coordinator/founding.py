@@ -1,24 +1,20 @@
-"""A coordinator's folder: its key, its operator's key, its certificate and its database, made once and never over another."""
+"""Founding a coordinator: its key, its operator's key, its certificate and its database, made once and never over another."""
 
-import contextlib
 import datetime
 import errno
-import fcntl
-import importlib.metadata
 import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from collegium import identity
 from collegium.coordinator import certificate, logbook, store
+from collegium.coordinator.home import IDENTITY, OPERATOR, SETTINGS
 from collegium.errors import ConflictError, StorageError, StudyError
 from collegium.identity import Key
-
-IDENTITY, OPERATOR, SETTINGS, LOCK = "identity.key", "operator.key", "coordinator.json", "lock"
 
 
 def init(folder: Path, url: str, title: str, *, hosts: Sequence[str] = ()) -> Key:
@@ -71,59 +67,3 @@ def keep_key(path: Path) -> Key:
     seed = os.urandom(32)
     certificate.write(path, seed.hex().encode() + b"\n")
     return identity.key(seed)
-
-
-def read_key(path: Path) -> Key:
-    """A key from its file. Raises `StorageError`."""
-    try:
-        return identity.key(bytes.fromhex(path.read_text().strip()))
-    except (OSError, ValueError) as e:
-        raise StorageError(f"the key {path} cannot be read: {e}", hint="restore it from your backup") from None
-
-
-def key(folder: Path) -> Key:
-    """The coordinator's own key."""
-    return read_key(folder / IDENTITY)
-
-
-def settings(folder: Path) -> dict[str, str]:
-    """Title and address, as they were founded."""
-    found = json.loads((folder / SETTINGS).read_text())
-    return {"title": str(found["title"]), "url": str(found["url"])}
-
-
-def refuse_unfounded(folder: Path) -> None:
-    """Raise `StorageError` where no coordinator was founded."""
-    if not (folder / SETTINGS).exists():
-        raise StorageError(f"{folder} is not a coordinator's folder", hint="`collegium coordinator init` makes one")
-
-
-@contextlib.contextmanager
-def only_one(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process alone, until it ends. Raises `ConflictError` where another coordinator has it.
-
-    The database would survive two of them, for each step is a compare-and-set; but each would tell the sites its own view of a run.
-    """
-    refuse_unfounded(folder)
-    try:
-        held = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as e:
-        raise StorageError(f"{folder / LOCK} cannot be opened: {e.strerror}", hint="check the disk's space and permissions") from None
-    try:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConflictError(
-                f"a coordinator already serves {folder} (process {os.pread(held, 16, 0).decode()})",
-                hint="stop that one first, or found another in a folder of its own",
-            ) from None
-        os.truncate(held, 0)
-        os.pwrite(held, str(os.getpid()).encode(), 0)
-        yield
-    finally:
-        os.close(held)
-
-
-def version() -> str:
-    """The release that runs."""
-    return importlib.metadata.version("collegium")

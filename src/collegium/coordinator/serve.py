@@ -23,7 +23,7 @@ from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from collegium.coordinator import certificate, founding
+from collegium.coordinator import certificate, home
 from collegium.coordinator.app import App, build
 from collegium.coordinator.live import Reached
 from collegium.coordinator.records import Event
@@ -50,13 +50,13 @@ def serve(
     `terminal` gets the address and a line for each event; JSON logs go to `log_file`, or to standard error if there is no
     terminal. `ready` is called with the address once it answers.
     """
-    with founding.only_one(folder):
+    with home.only_one(folder):
         keep_logs(log_file, quiet=terminal is not None)
-        settings = founding.settings(folder)
+        settings = home.settings(folder)
         parts = urlsplit(settings["url"])
         port = port or parts.port or 443
         names = list(dict.fromkeys([parts.hostname or host, "localhost", "127.0.0.1", *hosts]))
-        files = certificate.ensure(folder, founding.key(folder), names, datetime.datetime.now(datetime.UTC))
+        files = certificate.ensure(folder, home.key(folder), names, datetime.datetime.now(datetime.UTC))
         refuse_taken(host, port)
         say = printer(terminal)
         app = build(folder, plan=planned, reached=reached, tell=lambda event: say(line(event)))
