@@ -86,7 +86,8 @@ def told(screen: Screen, facts: Mapping[str, Any], study: Mapping[str, Any], arr
         "Takes part:\n" + screen.table(who, ("hospital", "fingerprint, to compare by phone", "verified"))
         + f"\n{facts['verified']} verified; at least {facts['must_be_verified']} must be when you approve.",
         columns([("secure sum", safe["secure_sum_says"]), ("differential privacy", safe["differential_privacy"])]),
-        f"Cost: at most {briefing.many(cost['rounds'])} rounds, {briefing.many(cost['bytes'])} bytes out of this hospital.",
+        f"Cost: at most {briefing.many(cost['rounds'])} rounds, {briefing.many(cost['bytes'])} bytes out of this hospital.\n"
+        f"{briefing.AGAIN}",
         *changed(facts["before"]), *against(facts["policy"]),
         f"Fingerprint of the study, to compare with its lead by phone:\n  {facts['fingerprint']}\n  ({facts['study']})",
         f"Then: collegium invite approve {facts['study'][:8]} --verified HOSPITAL ...\n"

@@ -20,6 +20,7 @@ from collegium.study.manifest import Study
 from collegium.words import words
 
 Facts = dict[str, Any]
+AGAIN = "A round that is asked again, because hospitals were missing or numbers outgrew their range, is sent once more."
 UNMASKED = "off: the coordinator sees this hospital's update while it adds it to the others'"
 
 

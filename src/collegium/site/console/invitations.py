@@ -43,7 +43,7 @@ def shown(folder: Path, ask: Ask) -> Shown:
     facts = briefing.brief(found, rules, offer)
     return Shown("invitation.html", {
         "it": facts, "state": STATES[facts["state"]], "tables": config.tables(folder), "steward": (folder / steward.PUBLIC).exists(),
-        "leaves": briefing.sent(facts), "columns": briefing.reads(facts), "exactly": exactly(offer),
+        "leaves": briefing.sent(facts), "columns": briefing.reads(facts), "exactly": exactly(offer), "again": briefing.AGAIN,
     })  # fmt: skip
 
 
