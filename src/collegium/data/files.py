@@ -305,7 +305,8 @@ def lacking(name: str, study: Study, header: Sequence[str]) -> tuple[str, str]:
         return f"is not in the table{near}", f"name it as in the manifest; it has {has}"
     if name == study.holding.column:
         return f"there is no column {name!r}, which says who is held out{near}", f"name it as in the manifest; it has {has}"
-    way_out = f"name it as in the manifest, or say how it is called here: data add --patient COLUMN; it has {has}"
+    called = "data add --patient COLUMN, or `from: COLUMN` under its name in the table's mapping"
+    way_out = f"name it as in the manifest, or say how it is called here: {called}; it has {has}"
     return f"there is no column {name!r}, which says whose row it is{near}", way_out
 
 
